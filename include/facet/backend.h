@@ -1,0 +1,59 @@
+/* The seam: host/ decides what, where and when; a backend decides how. The CPU backend is host/cpu/backend_cpu.c; the
+ * CUDA backend is the library libfacet_cuda.so, loaded when a GPU is asked for. */
+#ifndef FACET_BACKEND_H
+#define FACET_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "facet/batch.h"
+#include "facet/op.h"
+#include "facet/status.h"
+
+typedef struct facet_device facet_device;
+
+typedef struct facet_op_kernels {
+  facet_status (*forward)(const facet_op_call *call);
+  facet_status (*backward)(const facet_op_call *call);
+} facet_op_kernels;
+
+typedef struct facet_device_info {
+  char name[128];    /* "CPU, 2 threads, avx2" */
+  int n_threads;     /* CPU */
+  size_t memory_bytes; /* of the device */
+} facet_device_info;
+
+typedef struct facet_backend {
+  const char *name; /* "cpu" */
+  facet_status (*open)(int index, facet_device **device);
+  void (*close)(facet_device **device);
+  facet_status (*query)(facet_device *device, facet_device_info *info);
+
+  facet_status (*alloc)(facet_device *device, size_t n_bytes, const char *what, void **memory); /* zeroed */
+  void (*free)(facet_device *device, void *memory);
+  facet_status (*copy_in)(facet_device *device, void *device_memory, const void *host_memory, size_t n_bytes);
+  facet_status (*copy_out)(facet_device *device, void *host_memory, const void *device_memory, size_t n_bytes);
+  facet_status (*fill)(facet_device *device, void *memory, int byte, size_t n_bytes);
+
+  /* Kernels of an operator; NULL if the backend has none. */
+  const facet_op_kernels *(*kernels)(const char *op_name, facet_op_kernels *storage);
+  /* Fills a batch (windows, joins, bags); called from the reader thread. */
+  facet_status (*assemble)(facet_device *device, facet_dataset *dataset, const int64_t *rows, int64_t n,
+                           facet_batch *batch);
+  /* Runs n prepared calls in order; direction +1: forward, −1: backward. */
+  facet_status (*run)(facet_device *device, const facet_op_call *const *calls, int64_t n, int direction);
+  facet_status (*synchronize)(facet_device *device);
+} facet_backend;
+
+struct facet_device {
+  const facet_backend *backend;
+  int index;
+};
+
+extern const facet_backend facet_backend_cpu;
+
+/* Opens "cpu" or, where the CUDA library is present, "cuda" or "cuda:1"; FACET_ERROR_DEVICE with a reason otherwise. */
+facet_status facet_device_open(const char *name, facet_device **device);
+void facet_device_close(facet_device **device);
+
+#endif

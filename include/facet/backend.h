@@ -18,8 +18,8 @@ typedef struct facet_op_kernels {
 } facet_op_kernels;
 
 typedef struct facet_device_info {
-  char name[128];    /* "CPU, 2 threads, avx2" */
-  int n_threads;     /* CPU */
+  char name[128];      /* "CPU, 2 threads, avx2" */
+  int n_threads;       /* CPU */
   size_t memory_bytes; /* of the device */
 } facet_device_info;
 

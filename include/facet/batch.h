@@ -16,10 +16,10 @@
 
 typedef struct facet_batch_layout {
   const facet_schema *schema;
-  int64_t batch_size;   /* B */
-  int64_t *max_length;  /* [n_sequences] L: the newest L events of a window are taken */
-  bool *newest_first;   /* [n_sequences] */
-  bool *used;           /* [n_features] features that are filled; label, weight, group are always filled */
+  int64_t batch_size;  /* B */
+  int64_t *max_length; /* [n_sequences] L: the newest L events of a window are taken */
+  bool *newest_first;  /* [n_sequences] */
+  bool *used;          /* [n_features] features that are filled; label, weight, group are always filled */
 } facet_batch_layout;
 
 /* Everything used, L from the schema (at most max_length if that is > 0), oldest first. */
@@ -31,17 +31,17 @@ int64_t facet_batch_layout_elements(const facet_batch_layout *layout, int featur
 
 typedef struct facet_batch {
   const facet_batch_layout *layout;
-  int64_t n_rows;       /* samples, ≤ B */
-  int64_t position;     /* of the first sample in the epoch's order */
-  int64_t *row;         /* [B] row in the split; −1 for padding */
-  int32_t **ids;        /* [n_features] → [B × elements]; NULL for other types */
-  facet_real **floats;  /* [n_features] → [B × elements]; NULL for other types */
-  int32_t **length;     /* [n_sequences] → [B] */
-  facet_real *label;    /* [B] */
-  facet_real *weight;   /* [B] 1 where the schema has no weight; 0 for padding */
-  facet_real *valid;    /* [B] 1 or 0 */
-  int64_t *group;       /* [B] GAUC group: the group feature, else the user's id, else 0 */
-  double weight_sum;    /* Σ valid · weight */
+  int64_t n_rows;      /* samples, ≤ B */
+  int64_t position;    /* of the first sample in the epoch's order */
+  int64_t *row;        /* [B] row in the split; −1 for padding */
+  int32_t **ids;       /* [n_features] → [B × elements]; NULL for other types */
+  facet_real **floats; /* [n_features] → [B × elements]; NULL for other types */
+  int32_t **length;    /* [n_sequences] → [B] */
+  facet_real *label;   /* [B] */
+  facet_real *weight;  /* [B] 1 where the schema has no weight; 0 for padding */
+  facet_real *valid;   /* [B] 1 or 0 */
+  int64_t *group;      /* [B] GAUC group: the group feature, else the user's id, else 0 */
+  double weight_sum;   /* Σ valid · weight */
 } facet_batch;
 
 facet_status facet_batch_create(const facet_batch_layout *layout, facet_batch **batch);
@@ -59,13 +59,15 @@ facet_status facet_batch_assemble(facet_dataset *dataset, const int64_t *rows, i
  * of `window` permuted blocks (0: all). chronological: rows as stored. */
 typedef struct facet_order {
   int64_t n_rows, block, window;
-  int64_t n_blocks, short_block; /* the last block has n_rows mod block rows; short_block: its place in the permuted order */
+  /* the last block has n_rows mod block rows; short_block: its place in the permuted order */
+  int64_t n_blocks, short_block;
   bool shuffled;
   uint64_t seed;
   int64_t epoch;
 } facet_order;
 
-facet_order facet_order_make(int64_t n_rows, bool shuffled, int64_t block, int64_t window, uint64_t seed, int64_t epoch);
+facet_order facet_order_make(int64_t n_rows, bool shuffled, int64_t block, int64_t window, uint64_t seed,
+                             int64_t epoch);
 int64_t facet_order_row(const facet_order *order, int64_t position);
 
 /* ---- loader -------------------------------------------------------------------------------------------------- */

@@ -24,19 +24,19 @@
 #include "facet/status.h"
 
 #define FACET_TRAIN_STATE_LIST(X)                                                                                      \
-  X(int64_t, step)               /* updates done */                                                                    \
-  X(int64_t, epoch)              /* epochs completed */                                                                \
-  X(int64_t, position)           /* samples of the present epoch that were consumed */                                 \
-  X(int64_t, samples)            /* samples consumed in all */                                                         \
+  X(int64_t, step)     /* updates done */                                                                              \
+  X(int64_t, epoch)    /* epochs completed */                                                                          \
+  X(int64_t, position) /* samples of the present epoch that were consumed */                                           \
+  X(int64_t, samples)  /* samples consumed in all */                                                                   \
   X(int64_t, seed)                                                                                                     \
-  X(int64_t, n_train_samples)    /* of the split when the checkpoint was made */                                       \
+  X(int64_t, n_train_samples) /* of the split when the checkpoint was made */                                          \
   X(double, plateau_factor)                                                                                            \
   X(int64_t, plateau_waiting)                                                                                          \
   X(int64_t, evaluations_waiting) /* evaluations without improvement (early stopping) */                               \
-  X(double, best_metric)         /* NaN: none yet */                                                                   \
+  X(double, best_metric)          /* NaN: none yet */                                                                  \
   X(int64_t, best_step)                                                                                                \
   X(int64_t, last_evaluation_step)                                                                                     \
-  X(int64_t, finished)           /* 1: training has ended */                                                           \
+  X(int64_t, finished) /* 1: training has ended */                                                                     \
   X(double, train_seconds)
 
 typedef struct facet_train_state {

@@ -25,7 +25,7 @@ typedef enum facet_sparse_optimizer_kind {
   FACET_SPARSE_SGD,
   FACET_SPARSE_ADAGRAD,
   FACET_SPARSE_ROWWISE_ADAGRAD, /* one accumulator per row: the mean of the squared gradient over the row */
-  FACET_SPARSE_LAZY_ADAM        /* moments of a row move only when the row has a gradient; bias correction by the global step */
+  FACET_SPARSE_LAZY_ADAM /* moments of a row move only when the row has a gradient; bias correction by the global step */
 } facet_sparse_optimizer_kind;
 
 typedef enum facet_schedule_kind {
@@ -40,7 +40,7 @@ typedef enum facet_order_kind { FACET_ORDER_SHUFFLED, FACET_ORDER_CHRONOLOGICAL 
 typedef enum facet_gauc_weight { FACET_GAUC_SAMPLES, FACET_GAUC_POSITIVES, FACET_GAUC_NONE } facet_gauc_weight;
 
 typedef struct facet_data_options {
-  char path[FACET_OPTION_MAX_TEXT]; /* data set directory; relative to the configuration file */
+  char path[FACET_OPTION_MAX_TEXT];  /* data set directory; relative to the configuration file */
   char train[FACET_OPTION_MAX_TEXT]; /* split names (subdirectories): "train", "valid", "test" */
   char valid[FACET_OPTION_MAX_TEXT];
   char test[FACET_OPTION_MAX_TEXT];
@@ -52,56 +52,58 @@ typedef struct facet_data_options {
 } facet_data_options;
 
 typedef struct facet_optimizer_options {
-  int dense;                /* facet_optimizer_kind */
-  int sparse;               /* facet_sparse_optimizer_kind */
-  double learning_rate;     /* dense parameters */
-  double sparse_learning_rate; /* embedding tables; 0: the same as learning_rate */
-  double momentum;          /* SGD */
+  int dense;                    /* facet_optimizer_kind */
+  int sparse;                   /* facet_sparse_optimizer_kind */
+  double learning_rate;         /* dense parameters */
+  double sparse_learning_rate;  /* embedding tables; 0: the same as learning_rate */
+  double momentum;              /* SGD */
   double beta1, beta2, epsilon; /* Adam; epsilon also Adagrad */
-  double initial_accumulator; /* Adagrad */
-  double weight_decay;      /* AdamW, decoupled; dense matrices only, not biases or norms */
-  double l2;                /* λ/2·‖w‖² on dense parameters: adds λ·w to the gradient */
-  double l2_embedding;      /* the same on the table rows touched by the update */
-  double clip_norm;         /* global norm over dense and sparse gradients; 0: no clipping */
-  int schedule;             /* facet_schedule_kind, after the warm-up */
-  int64_t warmup_steps;     /* linear from 0 */
-  int64_t decay_steps;      /* cosine: length (0: to the end of training); exponential: period */
-  double decay_rate;        /* exponential, plateau: factor */
+  double initial_accumulator;   /* Adagrad */
+  double weight_decay;          /* AdamW, decoupled; dense matrices only, not biases or norms */
+  double l2;                    /* λ/2·‖w‖² on dense parameters: adds λ·w to the gradient */
+  double l2_embedding;          /* the same on the table rows touched by the update */
+  double clip_norm;             /* global norm over dense and sparse gradients; 0: no clipping */
+  int schedule;                 /* facet_schedule_kind, after the warm-up */
+  int64_t warmup_steps;         /* linear from 0 */
+  int64_t decay_steps;          /* cosine: length (0: to the end of training); exponential: period */
+  double decay_rate;            /* exponential, plateau: factor */
   double min_learning_rate;
   int64_t plateau_patience; /* evaluations without improvement before the factor is applied */
 } facet_optimizer_options;
 
 typedef struct facet_train_options {
-  int64_t batch_size;   /* samples per update, over all ranks and accumulation */
-  int64_t accumulate;   /* micro-batches per update; batch_size must divide by it */
+  int64_t batch_size; /* samples per update, over all ranks and accumulation */
+  int64_t accumulate; /* micro-batches per update; batch_size must divide by it */
   int64_t epochs;
-  int64_t max_steps;    /* 0: no limit */
+  int64_t max_steps; /* 0: no limit */
   int64_t seed;
-  int64_t threads;      /* 0: OMP_NUM_THREADS or all cores */
-  int64_t log_every;    /* steps */
-  int64_t evaluate_every; /* steps; 0: at the end of each epoch */
+  int64_t threads;          /* 0: OMP_NUM_THREADS or all cores */
+  int64_t log_every;        /* steps */
+  int64_t evaluate_every;   /* steps; 0: at the end of each epoch */
   int64_t checkpoint_every; /* steps; 0: at each evaluation and at the end */
   int64_t keep_checkpoints; /* newest ones kept, besides the best */
-  char monitor[64];       /* metric that chooses the best checkpoint, early stopping and the plateau: "auc", "gauc", "logloss", … */
-  int64_t early_stop;     /* stop after this many evaluations without improvement; 0: never */
+  /* metric that chooses the best checkpoint, early stopping and the plateau: "auc", "gauc", "logloss", … */
+  char monitor[64];
+  int64_t early_stop; /* stop after this many evaluations without improvement; 0: never */
   double min_improvement;
-  char warm_start[FACET_OPTION_MAX_TEXT]; /* checkpoint whose parameters and tables start the run; its vocabularies may be smaller */
+  /* checkpoint whose parameters and tables start the run; its vocabularies may be smaller */
+  char warm_start[FACET_OPTION_MAX_TEXT];
 } facet_train_options;
 
 typedef struct facet_evaluate_options {
-  int64_t batch_size;  /* 0: the micro-batch of training */
-  int64_t max_samples; /* 0: all; else the first rows of the split */
-  int gauc_weight;     /* facet_gauc_weight */
+  int64_t batch_size;            /* 0: the micro-batch of training */
+  int64_t max_samples;           /* 0: all; else the first rows of the split */
+  int gauc_weight;               /* facet_gauc_weight */
   double negative_sampling_rate; /* w in p' = p/(p+(1−p)/w); 1: no correction */
-  int64_t memory_mb;   /* budget of the metrics' sort buffers; beyond it sorted runs spill to disk */
+  int64_t memory_mb;             /* budget of the metrics' sort buffers; beyond it sorted runs spill to disk */
   char spill_directory[FACET_OPTION_MAX_TEXT]; /* "" : TMPDIR or /tmp */
 } facet_evaluate_options;
 
 typedef struct facet_config {
-  char path[FACET_PATH_MAX]; /* the configuration file, for messages */
+  char path[FACET_PATH_MAX];      /* the configuration file, for messages */
   char data_path[FACET_PATH_MAX]; /* data.path resolved against the configuration file's directory */
-  const facet_model *model;  /* from model.name */
-  void *model_options;       /* the model's struct, owned */
+  const facet_model *model;       /* from model.name */
+  void *model_options;            /* the model's struct, owned */
   facet_data_options data;
   facet_optimizer_options optimizer;
   facet_train_options train;

@@ -13,7 +13,8 @@
 
 typedef struct facet_executor facet_executor;
 
-typedef struct facet_plan_report { /* bytes */
+/* in bytes */
+typedef struct facet_plan_report {
   size_t activations, gradients, saved; /* the sum of all, before packing */
   size_t arena;                         /* what packing needs for the three */
   size_t scratch;
@@ -22,7 +23,8 @@ typedef struct facet_plan_report { /* bytes */
 
 /* Compiles the finished graph for a backend: reports every operator that the backend lacks by name, plans memory,
  * allocates, prepares calls. with_backward is false for evaluation. */
-facet_status facet_executor_create(facet_graph *graph, facet_device *device, bool with_backward, facet_executor **executor);
+facet_status facet_executor_create(facet_graph *graph, facet_device *device, bool with_backward,
+                                   facet_executor **executor);
 void facet_executor_destroy(facet_executor **executor);
 
 /* The layout that batches for this graph must have: owned by the executor. */
@@ -43,8 +45,8 @@ facet_status facet_executor_backward(facet_executor *executor, double seed);
 /* Results of the last forward. */
 int facet_executor_n_losses(const facet_executor *executor);
 const char *facet_executor_loss_name(const facet_executor *executor, int i);
-double facet_executor_loss(const facet_executor *executor, int i);   /* without its weight */
-double facet_executor_total_loss(const facet_executor *executor);    /* Σ weight · loss */
+double facet_executor_loss(const facet_executor *executor, int i); /* without its weight */
+double facet_executor_total_loss(const facet_executor *executor);  /* Σ weight · loss */
 int facet_executor_n_monitors(const facet_executor *executor);
 const char *facet_executor_monitor_name(const facet_executor *executor, int i);
 double facet_executor_monitor(const facet_executor *executor, int i);

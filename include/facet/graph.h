@@ -26,8 +26,8 @@ typedef struct facet_tensor {
   facet_tensor_kind kind;
   facet_dtype dtype;
   facet_shape shape;
-  bool needs_gradient; /* a parameter, or depends on one */
-  int index;           /* input: slot; parameter, table, state: index in facet_parameters; activation: value number */
+  bool needs_gradient;  /* a parameter, or depends on one */
+  int index;            /* input: slot; parameter, table, state: index in facet_parameters; activation: value number */
   facet_node *producer; /* activation: its node, and which output */
   int output;
 } facet_tensor;
@@ -71,7 +71,8 @@ facet_real *facet_parameters_values(facet_parameters *parameters);       /* [n_e
 facet_real *facet_parameters_gradients(facet_parameters *parameters);    /* [n_elements], or NULL */
 
 int facet_parameters_n_states(const facet_parameters *parameters);
-const facet_parameter_info *facet_parameters_state(const facet_parameters *parameters, int i); /* offsets in the state arena */
+/* offsets in the state arena */
+const facet_parameter_info *facet_parameters_state(const facet_parameters *parameters, int i);
 facet_real *facet_parameters_state_values(facet_parameters *parameters);
 
 int facet_parameters_n_tables(const facet_parameters *parameters);
@@ -80,8 +81,8 @@ facet_table *facet_parameters_table(facet_parameters *parameters, int i);
 /* ---- building --------------------------------------------------------------------------------------------------- */
 
 /* batch_size is the micro-batch of one rank. The schema must outlive the graph. */
-facet_status facet_graph_create(facet_program program, const facet_schema *schema, int64_t batch_size, int64_t max_length,
-                                facet_parameters *parameters, facet_graph **graph);
+facet_status facet_graph_create(facet_program program, const facet_schema *schema, int64_t batch_size,
+                                int64_t max_length, facet_parameters *parameters, facet_graph **graph);
 void facet_graph_destroy(facet_graph **graph);
 facet_program facet_graph_program(const facet_graph *graph);
 const facet_schema *facet_graph_schema(const facet_graph *graph);
@@ -104,7 +105,8 @@ facet_tensor *facet_graph_valid(facet_graph *graph);                /* real [B] 
 facet_tensor *facet_graph_input(facet_graph *graph, const char *name, facet_dtype dtype, facet_shape shape,
                                 bool needs_gradient);
 
-facet_tensor *facet_graph_parameter(facet_graph *graph, const char *name, facet_shape shape, facet_init init, bool decay);
+facet_tensor *facet_graph_parameter(facet_graph *graph, const char *name, facet_shape shape, facet_init init,
+                                    bool decay);
 facet_tensor *facet_graph_state(facet_graph *graph, const char *name, facet_shape shape, facet_init init);
 facet_tensor *facet_graph_table(facet_graph *graph, const char *name, int64_t n_rows, int64_t width, facet_init init);
 

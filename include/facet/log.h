@@ -16,9 +16,9 @@ void facet_debug(const char *format, ...) FACET_PRINTF(1, 2);
 /* A progress line: on a terminal one line that is redrawn at most ten times a second with rate and time left;
  * otherwise a plain line at most every ten seconds, and one at the end. Safe to call from one thread only. */
 typedef struct facet_progress {
-  const char *what;  /* "converting", "train" */
-  const char *unit;  /* "rows", "samples" */
-  int64_t total;     /* 0: unknown */
+  const char *what;   /* "converting", "train" */
+  const char *unit;   /* "rows", "samples" */
+  int64_t total;      /* 0: unknown */
   double start, last; /* seconds, monotonic clock */
 } facet_progress;
 

@@ -27,9 +27,9 @@ typedef struct facet_metrics facet_metrics;
 
 typedef struct facet_metrics_result {
   int64_t n_samples, n_positives;
-  int64_t n_groups, n_groups_used; /* used: with both classes */
+  int64_t n_groups, n_groups_used;            /* used: with both classes */
   double auc, gauc, logloss, ne, calibration; /* NaN: undefined on this set */
-  bool groups_are_known; /* the data have a group */
+  bool groups_are_known;                      /* the data have a group */
 } facet_metrics_result;
 
 facet_status facet_metrics_create(const facet_evaluate_options *options, facet_metrics **metrics);
@@ -46,7 +46,8 @@ double facet_metric_value(const facet_metrics_result *result, const char *name);
 /* Larger is better for auc and gauc, smaller for logloss and ne; calibration: nearer to 1. Compares with the needed improvement. */
 bool facet_metric_improves(const char *name, double value, double best, double min_improvement);
 /* Why a metric is NaN: "all 500 labels are 0"; "" if it is not. */
-const char *facet_metric_undefined_reason(const facet_metrics_result *result, const char *name, char *buffer, size_t n_bytes);
+const char *facet_metric_undefined_reason(const facet_metrics_result *result, const char *name, char *buffer,
+                                          size_t n_bytes);
 /* Prints the metrics as a table with the definition beside each number. */
 void facet_metrics_print(const facet_metrics_result *result, const facet_evaluate_options *options, FILE *stream);
 

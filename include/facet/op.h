@@ -24,8 +24,8 @@ typedef struct facet_table facet_table;
 typedef struct facet_run {
   bool training;
   uint64_t seed;
-  int64_t step;           /* updates done before this one */
-  int64_t micro_step;     /* micro-batch inside the update */
+  int64_t step;       /* updates done before this one */
+  int64_t micro_step; /* micro-batch inside the update */
   int64_t epoch;
   int64_t batch_size;     /* B */
   int64_t n_rows;         /* rows with valid = 1 (they come first) */
@@ -61,7 +61,7 @@ typedef struct facet_op_call {
   int n_inputs, n_outputs;
   facet_shape in_shape[FACET_OP_MAX_INPUTS];
   facet_shape out_shape[FACET_OP_MAX_OUTPUTS];
-  void *in[FACET_OP_MAX_INPUTS];          /* facet_real or int32_t; NULL for tables; state tensors may be written in
+  void *in[FACET_OP_MAX_INPUTS];           /* facet_real or int32_t; NULL for tables; state tensors may be written in
                                              forward when run->training */
   facet_table *table[FACET_OP_MAX_INPUTS]; /* of table inputs; NULL otherwise */
   void *out[FACET_OP_MAX_OUTPUTS];
@@ -71,10 +71,8 @@ typedef struct facet_op_call {
   const facet_run *run;
 } facet_op_call;
 
-enum { /* what backward reads besides d_out, saved and params: keeps those tensors alive in the memory plan */
-  FACET_BACKWARD_READS_INPUTS = 1,
-  FACET_BACKWARD_READS_OUTPUTS = 2
-};
+/* what backward reads besides d_out, saved and params: keeps those tensors alive in the memory plan */
+enum { FACET_BACKWARD_READS_INPUTS = 1, FACET_BACKWARD_READS_OUTPUTS = 2 };
 
 typedef struct facet_op {
   const char *name;

@@ -18,10 +18,10 @@ facet_status facet_optimizer_create(const facet_optimizer_options *options, face
 void facet_optimizer_destroy(facet_optimizer **optimizer);
 
 typedef struct facet_update {
-  int64_t step;             /* updates done before this one; Adam's bias correction uses step + 1 */
-  double learning_rate;     /* dense, after the schedule */
+  int64_t step;         /* updates done before this one; Adam's bias correction uses step + 1 */
+  double learning_rate; /* dense, after the schedule */
   double sparse_learning_rate;
-  double gradient_scale;    /* the accumulated gradients are multiplied by this first: 1 / Σ w of the update */
+  double gradient_scale; /* the accumulated gradients are multiplied by this first: 1 / Σ w of the update */
 } facet_update;
 
 /* One update from the accumulated gradients: scale, add ℓ2 (dense, and the touched rows), global norm over dense and
@@ -31,7 +31,8 @@ facet_status facet_optimizer_update(facet_optimizer *optimizer, const facet_upda
 
 /* Dense state arenas for checkpoints: each has facet_parameters_n_elements elements, laid out like the parameters. */
 int facet_optimizer_n_states(const facet_optimizer *optimizer);
-const char *facet_optimizer_state_name(const facet_optimizer *optimizer, int i); /* "momentum", "m", "v", "accumulator" */
+/* "momentum", "m", "v", "accumulator" */
+const char *facet_optimizer_state_name(const facet_optimizer *optimizer, int i);
 facet_real *facet_optimizer_state(facet_optimizer *optimizer, int i);
 size_t facet_optimizer_bytes(const facet_optimizer *optimizer);
 

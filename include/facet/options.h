@@ -31,13 +31,13 @@ typedef enum facet_option_type {
 } facet_option_type;
 
 typedef struct facet_option {
-  const char *key;           /* inside its section, e.g. "batch_size" */
+  const char *key; /* inside its section, e.g. "batch_size" */
   facet_option_type type;
-  size_t offset;             /* of the field in the section's struct */
-  const char *default_value; /* as written in YAML; NULL: required */
-  double low, high;          /* inclusive range of numbers; ignored for others */
+  size_t offset;              /* of the field in the section's struct */
+  const char *default_value;  /* as written in YAML; NULL: required */
+  double low, high;           /* inclusive range of numbers; ignored for others */
   const char *const *choices; /* NULL-terminated, for CHOICE */
-  const char *help;          /* one sentence with the unit */
+  const char *help;           /* one sentence with the unit */
 } facet_option;
 
 typedef struct facet_option_section {

@@ -51,10 +51,10 @@ void facet_shard_writer_destroy(facet_shard_writer **writer);
 
 /* Writes tables.h5 from columns held in memory. `values` has one row per id of the vocabulary. */
 typedef struct facet_table_column {
-  int vocabulary;     /* whose ids are the rows */
-  const char *column; /* name */
+  int vocabulary;          /* whose ids are the rows */
+  const char *column;      /* name */
   facet_feature_type type; /* ID or FLOAT */
-  int64_t length;     /* elements of a float vector; 1 otherwise */
+  int64_t length;          /* elements of a float vector; 1 otherwise */
   bool is_bag;
   const int64_t *offsets; /* bags: [size + 1] */
   const void *values;     /* int32 ids or float32 */

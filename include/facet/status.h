@@ -35,7 +35,8 @@ typedef struct facet_error {
 #define FACET_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
 
 /* Describes the error of this thread, replacing an older one; returns `status`. Prefer FACET_FAIL. */
-facet_status facet_error_set(facet_status status, const char *file, int line, const char *format, ...) FACET_PRINTF(4, 5);
+facet_status facet_error_set(facet_status status, const char *file, int line, const char *format, ...)
+    FACET_PRINTF(4, 5);
 
 /* Adds "<context>: " before the present message; returns the status of the present error. */
 facet_status facet_error_context(const char *format, ...) FACET_PRINTF(1, 2);

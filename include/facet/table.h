@@ -37,9 +37,9 @@ facet_status facet_table_reduce(facet_table *table);
 
 /* The accumulated gradient: unique slots, ascending, and their rows. */
 typedef struct facet_sparse_gradient {
-  int64_t n;         /* rows */
-  int32_t *slot;     /* [n] */
-  facet_real *rows;  /* [n × width] */
+  int64_t n;        /* rows */
+  int32_t *slot;    /* [n] */
+  facet_real *rows; /* [n × width] */
 } facet_sparse_gradient;
 facet_sparse_gradient *facet_table_gradient(facet_table *table);
 /* Forgets the accumulated gradient and emitted pairs. */

@@ -28,11 +28,11 @@ int64_t facet_shape_last(const facet_shape *shape); /* last dimension; 1 for sca
 const char *facet_shape_format(const facet_shape *shape, char *buffer, size_t n_bytes);
 
 typedef enum facet_tensor_kind {
-  FACET_TENSOR_INPUT,      /* filled from the batch */
-  FACET_TENSOR_PARAMETER,  /* dense, trained, in the parameter arena; shared between programs by name */
-  FACET_TENSOR_TABLE,      /* embedding table [rows, width]; outside the arenas */
-  FACET_TENSOR_STATE,      /* persistent and not trained (BatchNorm's statistics); saved in checkpoints */
-  FACET_TENSOR_ACTIVATION  /* output of a node */
+  FACET_TENSOR_INPUT,     /* filled from the batch */
+  FACET_TENSOR_PARAMETER, /* dense, trained, in the parameter arena; shared between programs by name */
+  FACET_TENSOR_TABLE,     /* embedding table [rows, width]; outside the arenas */
+  FACET_TENSOR_STATE,     /* persistent and not trained (BatchNorm's statistics); saved in checkpoints */
+  FACET_TENSOR_ACTIVATION /* output of a node */
 } facet_tensor_kind;
 
 #endif

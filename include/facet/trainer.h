@@ -16,7 +16,7 @@ typedef enum facet_resume { FACET_RESUME_AUTO, FACET_RESUME_NONE, FACET_RESUME_P
 typedef struct facet_train_request {
   const facet_config *config;
   const char *run_directory;
-  const char *device;      /* "cpu" */
+  const char *device; /* "cpu" */
   facet_resume resume;
   const char *resume_path; /* with FACET_RESUME_PATH */
 } facet_train_request;

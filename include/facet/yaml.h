@@ -39,7 +39,7 @@ facet_yaml_kind facet_yaml_node_kind(facet_yaml_node node);
 /* Value of a key in a mapping; a missing node if the key is absent or `mapping` is itself missing. */
 facet_yaml_node facet_yaml_get(facet_yaml_node mapping, const char *key);
 
-int64_t facet_yaml_n_items(facet_yaml_node node);                    /* items of a sequence, or pairs of a mapping */
+int64_t facet_yaml_n_items(facet_yaml_node node);                     /* items of a sequence, or pairs of a mapping */
 facet_yaml_node facet_yaml_item(facet_yaml_node sequence, int64_t i); /* item i of a sequence */
 const char *facet_yaml_key(facet_yaml_node mapping, int64_t i);       /* key of pair i, owned by the document */
 facet_yaml_node facet_yaml_key_node(facet_yaml_node mapping, int64_t i);

@@ -26,7 +26,9 @@ if ! command -v apt-get >/dev/null; then
   exit 1
 fi
 
-installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p')
+# dpkg-query exits 1 where a package is unknown, which only means that it is missing
+installed=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true; } |
+  sed -n 's/^installed //p')
 mapfile -t missing < <(printf '%s\n' "${packages[@]}" | grep -vxF "$installed" || true)
 [ ${#missing[@]} -gt 0 ] || { echo "install: everything is there"; exit 0; }
 

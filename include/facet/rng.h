@@ -30,7 +30,7 @@ facet_rng_counter facet_rng_counter_train(uint32_t step, uint32_t micro_step, ui
 /* Counter of element block `block` of data set row `row`, for evaluation. */
 facet_rng_counter facet_rng_counter_row(uint64_t row, uint32_t block);
 
-/* Uniform in (0, 1): (word + 0.5) / 2^32, rounded to 24 bits so that neither 0 nor 1 occurs in float. */
+/* Uniform in (0, 1), from the upper 23 bits, so that neither 0 nor 1 occurs in float. */
 float facet_rng_uniform(uint32_t word);
 
 /* Uniform integer in [0, n), n >= 1, from 64 random bits, without modulo bias worth naming (multiply-high). */
@@ -39,6 +39,10 @@ uint64_t facet_rng_below(uint64_t bits, uint64_t n);
 /* Four standard normals from four words: Box-Muller with own polynomials for log, sine and cosine and explicit
  * fused multiply-adds, no libm. */
 void facet_rng_normals(const uint32_t word[4], float out[4]);
+/* The same without the FMA instruction (a test compares the bits). */
+void facet_rng_normals_portable(const uint32_t word[4], float out[4]);
+/* n normals from the blocks counter, counter + 1, … (in the last word). */
+void facet_rng_fill_normals(facet_rng_key key, facet_rng_counter counter, int64_t n, float *out);
 
 /* Convenience for one scalar stream (initialisers, converters): the n-th 64-bit word or normal of a key. */
 uint64_t facet_rng_word64(facet_rng_key key, uint64_t index);

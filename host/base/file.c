@@ -1,0 +1,295 @@
+/* Paths, directories, whole files and durable writes. */
+#include "facet/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "facet/log.h"
+
+#define IO_FAIL(verb, path) FACET_FAIL(FACET_ERROR_IO, "cannot %s %s: %s", (verb), (path), strerror(errno))
+
+facet_status facet_path_format(char *path, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(path, FACET_PATH_MAX, format, arguments);
+  va_end(arguments);
+  FACET_CHECK(length >= 0 && length < FACET_PATH_MAX, FACET_ERROR_IO, "path is longer than %d bytes: %.200s…",
+              FACET_PATH_MAX - 1, path);
+  return FACET_OK;
+}
+
+bool facet_file_exists(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+bool facet_directory_exists(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static facet_status create_one_directory(const char *path) {
+  if (mkdir(path, 0777) == 0 || (errno == EEXIST && facet_directory_exists(path))) return FACET_OK;
+  IO_FAIL("create directory", path);
+}
+
+facet_status facet_directory_create(const char *path) {
+  char partial[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(partial, "%s", path));
+  for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    *slash = 0;
+    FACET_TRY(create_one_directory(partial));
+    *slash = '/';
+  }
+  return create_one_directory(partial);
+}
+
+/* Removes what `name` in directory `parent` is; `path` is for messages. */
+static facet_status remove_entry(int parent, const char *name, const char *path, int depth) {
+  if (unlinkat(parent, name, 0) == 0 || errno == ENOENT) return FACET_OK;
+  if (errno != EISDIR && errno != EPERM) IO_FAIL("remove", path);
+  FACET_CHECK(depth < 64, FACET_ERROR_IO, "cannot remove %s: nested deeper than 64 directories", path);
+  int descriptor = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) IO_FAIL("open directory", path);
+  DIR *directory = fdopendir(descriptor);
+  if (!directory) {
+    close(descriptor);
+    IO_FAIL("read directory", path);
+  }
+  facet_status status = FACET_OK;
+  for (struct dirent *entry; status == FACET_OK && (entry = readdir(directory));) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    char inner[FACET_PATH_MAX];
+    status = facet_path_format(inner, "%s/%s", path, entry->d_name);
+    if (status == FACET_OK) status = remove_entry(dirfd(directory), entry->d_name, inner, depth + 1);
+  }
+  closedir(directory);
+  FACET_TRY(status);
+  if (unlinkat(parent, name, AT_REMOVEDIR) != 0) IO_FAIL("remove directory", path);
+  return FACET_OK;
+}
+
+facet_status facet_directory_remove(const char *path) {
+  return remove_entry(AT_FDCWD, path, path, 0);
+}
+
+static int compare_names(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+facet_status facet_directory_list(const char *path, facet_arena *arena, char ***names, int64_t *n_names) {
+  *names = NULL;
+  *n_names = 0;
+  DIR *directory = opendir(path);
+  if (!directory) IO_FAIL("read directory", path);
+  char **found = NULL;
+  size_t n = 0, capacity = 0;
+  facet_status status = FACET_OK;
+  errno = 0;
+  for (struct dirent *entry; (entry = readdir(directory));) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    FACET_TRY_GOTO(status, done, FACET_GROW(found, capacity, n + 1, "directory listing"));
+    found[n] = facet_arena_strdup(arena, entry->d_name);
+    if (!found[n++]) {
+      status = FACET_ERROR_INTERNAL;
+      goto done;
+    }
+  }
+  if (n > 0) qsort(found, n, sizeof *found, compare_names);
+  *names = facet_arena_alloc(arena, n, sizeof **names);
+  if (!*names)
+    status = FACET_ERROR_INTERNAL;
+  else if (n > 0)
+    memcpy(*names, found, n * sizeof *found);
+  *n_names = (int64_t)n;
+done:
+  facet_memory_free(found);
+  closedir(directory);
+  return status;
+}
+
+static facet_status write_all(int descriptor, const char *path, const char *data, size_t n_bytes) {
+  while (n_bytes > 0) {
+    ssize_t written = write(descriptor, data, n_bytes);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) IO_FAIL("write", path);
+    data += written;
+    n_bytes -= (size_t)written;
+  }
+  return FACET_OK;
+}
+
+static facet_status read_all(int descriptor, const char *path, char *data, size_t n_bytes) {
+  while (n_bytes > 0) {
+    ssize_t got = read(descriptor, data, n_bytes);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) IO_FAIL("read", path);
+    FACET_CHECK(got > 0, FACET_ERROR_IO, "cannot read %s: it became shorter while it was read", path);
+    data += got;
+    n_bytes -= (size_t)got;
+  }
+  return FACET_OK;
+}
+
+/* Opens a regular file for reading and gives its size. */
+static facet_status open_file(const char *path, int *descriptor, size_t *n_bytes) {
+  struct stat info;
+  *descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  if (*descriptor < 0) IO_FAIL("open", path);
+  if (fstat(*descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
+    close(*descriptor);
+    FACET_FAIL(FACET_ERROR_IO, "cannot read %s: it is not a regular file", path);
+  }
+  *n_bytes = (size_t)info.st_size;
+  return FACET_OK;
+}
+
+facet_status facet_file_read(const char *path, size_t max_bytes, char **text, size_t *n_bytes) {
+  int descriptor;
+  *text = NULL;
+  FACET_TRY(open_file(path, &descriptor, n_bytes));
+  facet_status status = FACET_OK;
+  if (*n_bytes > max_bytes)
+    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s has %s, more than the %s that are read", path,
+                             facet_format_bytes((double)*n_bytes), facet_format_bytes((double)max_bytes));
+  if (status == FACET_OK) status = FACET_ALLOC(*text, *n_bytes + 1, path);
+  if (status == FACET_OK) status = read_all(descriptor, path, *text, *n_bytes);
+  close(descriptor);
+  if (status != FACET_OK) {
+    facet_memory_free(*text);
+    *text = NULL;
+  }
+  return status;
+}
+
+/* The directory part of a path ("." if there is none). */
+static facet_status parent_of(const char *path, char *parent) {
+  FACET_TRY(facet_path_format(parent, "%s", path));
+  char *slash = strrchr(parent, '/');
+  if (!slash) return facet_path_format(parent, ".");
+  slash[slash == parent ? 1 : 0] = 0;
+  return FACET_OK;
+}
+
+static facet_status sync_path(const char *path, int flags) {
+  int descriptor = open(path, flags | O_CLOEXEC);
+  if (descriptor < 0) IO_FAIL("open", path);
+  int result = fsync(descriptor);
+  int reason = errno;
+  close(descriptor);
+  errno = reason;
+  if (result != 0) IO_FAIL("sync", path);
+  return FACET_OK;
+}
+
+facet_status facet_file_sync(const char *path) {
+  return sync_path(path, O_RDONLY);
+}
+facet_status facet_directory_sync(const char *path) {
+  return sync_path(path, O_RDONLY | O_DIRECTORY);
+}
+
+facet_status facet_file_rename(const char *from, const char *to) {
+  FACET_CHECK(rename(from, to) == 0, FACET_ERROR_IO, "cannot rename %s to %s: %s", from, to, strerror(errno));
+  return FACET_OK;
+}
+
+/* Writes a new file and syncs it. */
+static facet_status write_new_file(const char *path, const char *text, size_t n_bytes) {
+  int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (descriptor < 0) IO_FAIL("create", path);
+  facet_status status = write_all(descriptor, path, text, n_bytes);
+  if (status == FACET_OK && fsync(descriptor) != 0)
+    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot sync %s: %s", path, strerror(errno));
+  if (close(descriptor) != 0 && status == FACET_OK)
+    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot close %s: %s", path, strerror(errno));
+  return status;
+}
+
+facet_status facet_file_write(const char *path, const char *text, size_t n_bytes) {
+  char temporary[FACET_PATH_MAX], parent[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(temporary, "%s.tmp-%ld", path, (long)getpid()));
+  FACET_TRY(parent_of(path, parent));
+  facet_status status = write_new_file(temporary, text, n_bytes);
+  if (status == FACET_OK) status = facet_file_rename(temporary, path);
+  if (status != FACET_OK) {
+    unlink(temporary);
+    return status;
+  }
+  return facet_directory_sync(parent);
+}
+
+facet_status facet_file_checksum(const char *path, char hex[33], int64_t *n_bytes) {
+  int descriptor;
+  size_t size;
+  char *buffer = NULL;
+  const size_t buffer_bytes = (size_t)1 << 20;
+  FACET_TRY(open_file(path, &descriptor, &size));
+  XXH3_state_t *state = XXH3_createState();
+  facet_status status = state ? FACET_ALLOC(buffer, buffer_bytes, "checksum buffer") : FACET_ERROR_INTERNAL;
+  if (state) XXH3_128bits_reset(state);
+  for (size_t left = size; status == FACET_OK && left > 0;) {
+    size_t n = left < buffer_bytes ? left : buffer_bytes;
+    status = read_all(descriptor, path, buffer, n);
+    if (status == FACET_OK) XXH3_128bits_update(state, buffer, n);
+    left -= n;
+  }
+  if (status == FACET_OK) {
+    XXH128_hash_t hash = XXH3_128bits_digest(state);
+    snprintf(hex, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+    *n_bytes = (int64_t)size;
+  }
+  XXH3_freeState(state);
+  facet_memory_free(buffer);
+  close(descriptor);
+  return status;
+}
+
+uint64_t facet_hash64(const void *data, size_t n_bytes) {
+  return XXH3_64bits(data, n_bytes);
+}
+
+facet_status facet_lock_acquire(const char *path, facet_lock *lock) {
+  char holder[256] = "", host[128] = "";
+  lock->descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (lock->descriptor < 0) IO_FAIL("create", path);
+  if (flock(lock->descriptor, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
+    ssize_t n = read(lock->descriptor, holder, sizeof holder - 1);
+    close(lock->descriptor);
+    lock->descriptor = -1;
+    if (n > 0) holder[strcspn(holder, "\n")] = 0;
+    FACET_CHECK(reason == EWOULDBLOCK, FACET_ERROR_IO, "cannot lock %s: %s", path, strerror(reason));
+    FACET_FAIL(FACET_ERROR_IO, "%s is held by a live process: %s", path, holder[0] ? holder : "unknown");
+  }
+  gethostname(host, sizeof host - 1);
+  int n = snprintf(holder, sizeof holder, "process %ld on host %s\n", (long)getpid(), host);
+  facet_status status = FACET_OK;
+  if (ftruncate(lock->descriptor, 0) != 0)
+    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot write %s: %s", path, strerror(errno));
+  if (status == FACET_OK) status = write_all(lock->descriptor, path, holder, (size_t)n);
+  if (status != FACET_OK) facet_lock_release(lock);
+  return status;
+}
+
+void facet_lock_release(facet_lock *lock) {
+  if (lock->descriptor > 0) close(lock->descriptor);
+  lock->descriptor = -1;
+}
+
+facet_status facet_stream_close(FILE **stream, const char *path) {
+  if (!*stream) return FACET_OK;
+  const int failed = ferror(*stream);
+  const int closed = fclose(*stream);
+  *stream = NULL;
+  if (failed || closed != 0) IO_FAIL("write", path);
+  return FACET_OK;
+}

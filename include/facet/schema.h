@@ -27,6 +27,7 @@
  *         item_id: {vocabulary: item}    # named history.item_id
  *         genres:  {vocabulary: genre, join: item_id, bag: 6}
  *         age_of_event: {type: float}
+ *         time:    {role: time}          # int64 seconds of the event, not decreasing in a history (optional)
  *
  * A feature is stored with the sample or the event, unless `join` names a single-valued id feature of the same scope:
  * then its value is row `id` of column `column` (default: the feature's name) of the attribute table named like that
@@ -50,9 +51,9 @@ typedef enum facet_role {
   FACET_ROLE_USER,
   FACET_ROLE_ITEM,
   FACET_ROLE_CONTEXT,
-  FACET_ROLE_BEHAVIOUR, /* every feature of a sequence */
+  FACET_ROLE_BEHAVIOUR, /* every feature of a sequence but its time */
   FACET_ROLE_GROUP,
-  FACET_ROLE_TIME
+  FACET_ROLE_TIME /* of the sample, or in a sequence of its events */
 } facet_role;
 
 typedef enum facet_feature_type {

@@ -33,8 +33,8 @@ typedef struct facet_shard_layout {
  * `path`, and become data sets of known size in finish, which writes beside, syncs and renames. */
 facet_status facet_shard_writer_create(const facet_schema *schema, const char *path, facet_shard_layout layout,
                                        facet_shard_writer **writer);
-/* Values of a stored single-valued feature of samples or events: int32 ids (int64 raw values where the vocabulary is
- * hashed; they are hashed here), float32 [n × length], or int64 (group, time). */
+/* Values of a stored single-valued feature of samples or events: int32 ids (of a hashed vocabulary too), float32
+ * [n × length], or int64 (group, time). */
 facet_status facet_shard_append_ids(facet_shard_writer *writer, int feature, const int32_t *ids, int64_t n);
 facet_status facet_shard_append_floats(facet_shard_writer *writer, int feature, const float *values, int64_t n);
 facet_status facet_shard_append_int64s(facet_shard_writer *writer, int feature, const int64_t *values, int64_t n);

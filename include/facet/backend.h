@@ -12,11 +12,6 @@
 
 typedef struct facet_device facet_device;
 
-typedef struct facet_op_kernels {
-  facet_status (*forward)(const facet_op_call *call);
-  facet_status (*backward)(const facet_op_call *call);
-} facet_op_kernels;
-
 typedef struct facet_device_info {
   char name[128];      /* "CPU, 2 threads, avx2" */
   int n_threads;       /* CPU */
@@ -35,8 +30,8 @@ typedef struct facet_backend {
   facet_status (*copy_out)(facet_device *device, void *host_memory, const void *device_memory, size_t n_bytes);
   facet_status (*fill)(facet_device *device, void *memory, int byte, size_t n_bytes);
 
-  /* Kernels of an operator; NULL if the backend has none. */
-  const facet_op_kernels *(*kernels)(const char *op_name, facet_op_kernels *storage);
+  /* Kernels of an operator; NULL members where the backend has none. A GPU looks op->name up in its own table. */
+  facet_op_kernels (*kernels)(const facet_op *op);
   /* Fills a batch (windows, joins, bags); called from the reader thread. */
   facet_status (*assemble)(facet_device *device, facet_dataset *dataset, const int64_t *rows, int64_t n,
                            facet_batch *batch);

@@ -27,15 +27,20 @@ facet_status facet_executor_create(facet_graph *graph, facet_device *device, boo
                                    facet_executor **executor);
 void facet_executor_destroy(facet_executor **executor);
 
-/* The layout that batches for this graph must have: owned by the executor. */
+/* Reserves the gradient buffers of all tables of the graph (facet_table_reserve) for `accumulate` micro-batches per
+ * update; once, before the first backward. */
+facet_status facet_executor_reserve_tables(facet_executor *executor, int64_t accumulate);
+
+/* The layout that batches for this graph must have: owned by the executor; NULL where the graph has no schema. */
 const facet_batch_layout *facet_executor_batch_layout(const facet_executor *executor);
 
 facet_plan_report facet_executor_report(const facet_executor *executor);
 /* The plan as text: one line per buffer with offset, bytes, first and last step; a total per part. */
 facet_status facet_executor_print_plan(const facet_executor *executor, FILE *stream);
 
-/* Runs the program on a batch. `run` must have step, micro_step, seed, epoch, training; the executor fills the rest
- * from the batch. Losses are readable afterwards. */
+/* Runs the program on a batch, whose buffers are read in place: they must live until backward is done. `run` must have
+ * step, micro_step, seed, epoch, training and first_position (0 on one rank); the executor fills the rest from the
+ * batch. Losses are readable afterwards. The batch may be NULL where the graph has only inputs of facet_graph_input. */
 facet_status facet_executor_forward(facet_executor *executor, const facet_batch *batch, const facet_run *run);
 
 /* Backward of the last forward: gradients of seed · Σ_k weight_k · loss_k are ADDED to the parameter gradients, and table
@@ -53,17 +58,27 @@ double facet_executor_monitor(const facet_executor *executor, int i);
 /* Copies a named output ("logit") to host memory: `n` elements expected. */
 facet_status facet_executor_output(const facet_executor *executor, const char *name, facet_real *out, int64_t n);
 
-/* Runs forward again node by node and fails with FACET_ERROR_NONFINITE naming the first node (or input, or parameter) that has a NaN or
- * infinite value; OK if all are finite. */
+/* Runs the last forward again node by node (operator states are put back) and fails with FACET_ERROR_NONFINITE naming
+ * the first input, parameter, table or node that has a NaN or infinite value, with its position; OK if all are finite. */
 facet_status facet_executor_find_nonfinite(facet_executor *executor);
 
-/* Tests: memory of a graph input made by facet_graph_input, of any named activation (kept alive only if it is an output), and of input gradients. */
+/* Tests: memory of a graph input made by facet_graph_input or of a named activation (kept alive only if it is an output,
+ * loss or monitor), and the gradient of such an input after backward; NULL if there is none. */
 void *facet_executor_input(facet_executor *executor, const char *name);
 facet_real *facet_executor_input_gradient(facet_executor *executor, const char *name);
 
-/* Gradient check of a whole program on a batch: for each parameter and table, n_directions random directions are
- * compared: analytic g·u against (f(θ + h u) − f(θ − h u)) / 2h, differences summed in double. Prints a line per
- * parameter; fails with FACET_ERROR_NONFINITE… no: FACET_ERROR_INTERNAL naming the worst if a relative error exceeds `tolerance`. */
+#ifdef FACET_DOUBLE
+#define FACET_CHECK_TOLERANCE 1e-6
+#else
+#define FACET_CHECK_TOLERANCE 2e-2
+#endif
+
+/* Gradient check of a whole program on a batch, f = Σ weight · loss. For each parameter, and for the rows of each table
+ * that the batch touches, n_directions random directions u (normal elements) are compared: the analytic a = g·u against
+ * the central difference n = (f(θ + h u) − f(θ − h u)) / 2h, with h in proportion to the norm of θ. The relative error
+ * is |a − n| / max(|a|, |n|, small), where `small` keeps the rounding of f itself from counting. Every run has the same
+ * random counters, so dropout is fixed; operator states are put back; accumulated gradients are cleared. Prints a line per
+ * parameter; fails with FACET_ERROR_INTERNAL naming the worst one if an error exceeds `tolerance`. */
 facet_status facet_executor_check_gradients(facet_executor *executor, const facet_batch *batch, const facet_run *run,
                                             int n_directions, double tolerance, FILE *stream);
 

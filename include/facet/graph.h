@@ -73,14 +73,17 @@ facet_real *facet_parameters_gradients(facet_parameters *parameters);    /* [n_e
 int facet_parameters_n_states(const facet_parameters *parameters);
 /* offsets in the state arena */
 const facet_parameter_info *facet_parameters_state(const facet_parameters *parameters, int i);
+int64_t facet_parameters_n_state_elements(const facet_parameters *parameters); /* of the state arena */
 facet_real *facet_parameters_state_values(facet_parameters *parameters);
 
 int facet_parameters_n_tables(const facet_parameters *parameters);
-facet_table *facet_parameters_table(facet_parameters *parameters, int i);
+facet_table *facet_parameters_table(facet_parameters *parameters, int i); /* NULL before facet_parameters_allocate */
 
 /* ---- building --------------------------------------------------------------------------------------------------- */
 
-/* batch_size is the micro-batch of one rank. The schema must outlive the graph. */
+/* batch_size is the micro-batch of one rank; max_length > 0 cuts sequences that the schema stores longer. The schema must
+ * outlive the graph; it may be NULL for a graph that has only inputs of facet_graph_input (tests). A dimension of any
+ * tensor is at least 1. */
 facet_status facet_graph_create(facet_program program, const facet_schema *schema, int64_t batch_size,
                                 int64_t max_length, facet_parameters *parameters, facet_graph **graph);
 void facet_graph_destroy(facet_graph **graph);
@@ -88,7 +91,9 @@ facet_program facet_graph_program(const facet_graph *graph);
 const facet_schema *facet_graph_schema(const facet_graph *graph);
 int64_t facet_graph_batch_size(const facet_graph *graph);
 facet_status facet_graph_status(const facet_graph *graph); /* the first error of building; restores its description */
-/* Fails the graph from a build function: "<model>: …". */
+/* Names the model whose build function runs next: errors begin with "models/<model>.c: ". */
+void facet_graph_set_model(facet_graph *graph, const char *model);
+/* Fails the graph from a build function; returns NULL. An error that came before is kept. */
 facet_tensor *facet_graph_fail(facet_graph *graph, facet_status status, const char *format, ...) FACET_PRINTF(3, 4);
 
 /* Says that this program wants the newest event of a sequence first (default: oldest first); before its inputs. */
@@ -105,12 +110,16 @@ facet_tensor *facet_graph_valid(facet_graph *graph);                /* real [B] 
 facet_tensor *facet_graph_input(facet_graph *graph, const char *name, facet_dtype dtype, facet_shape shape,
                                 bool needs_gradient);
 
+/* A parameter or state is made once per program, and by the same name is the same in other programs, where shape and
+ * initial value must agree. A table may be asked for again: the same tensor is returned. Only tables begin with a zero
+ * row (the padding id 0). */
 facet_tensor *facet_graph_parameter(facet_graph *graph, const char *name, facet_shape shape, facet_init init,
                                     bool decay);
 facet_tensor *facet_graph_state(facet_graph *graph, const char *name, facet_shape shape, facet_init init);
 facet_tensor *facet_graph_table(facet_graph *graph, const char *name, int64_t n_rows, int64_t width, facet_init init);
 
-/* Adds a node; `params` (op->params_bytes) is copied. Returns output 0; outputs (may be NULL) receives all. */
+/* Adds a node; `params` (op->params_bytes) is copied. Returns output 0; outputs (may be NULL) receives all. Output 0 is
+ * named like the node, output k "<node>:k". */
 facet_tensor *facet_graph_node(facet_graph *graph, const facet_op *op, const char *name, facet_tensor *const *inputs,
                                int n_inputs, const void *params, facet_tensor **outputs);
 
@@ -127,7 +136,7 @@ void facet_graph_monitor(facet_graph *graph, const char *name, facet_tensor *sca
 /* ---- looking at it ---------------------------------------------------------------------------------------------- */
 
 int64_t facet_graph_n_nodes(const facet_graph *graph);
-/* Nodes with inputs, shapes, parameters and cost as a table; with a plan (may be NULL) also bytes and lifetimes. */
+/* Nodes with inputs, shapes, parameters and cost as a table; the memory plan is printed by facet_executor_print_plan. */
 facet_status facet_graph_print(const facet_graph *graph, FILE *stream);
 facet_status facet_graph_print_dot(const facet_graph *graph, FILE *stream); /* Graphviz */
 

@@ -20,4 +20,13 @@ struct facet_model {
 };
 typedef struct facet_model facet_model;
 
+/* The model of a name (models/<name>.c); NULL if there is none. */
+const facet_model *facet_model_find(const char *name);
+
+/* Makes the graph of one program: creates it, calls the model's build function and checks what it built. Errors name the
+ * model file, the node and both shapes. On success the caller owns *graph. */
+facet_status facet_model_build(const facet_model *model, const void *options, facet_program program,
+                               const facet_schema *schema, int64_t batch_size, int64_t max_length,
+                               facet_parameters *parameters, facet_graph **graph);
+
 #endif

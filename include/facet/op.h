@@ -53,9 +53,17 @@ typedef struct facet_cost {
   double forward_bytes, backward_bytes; /* read + written, each tensor once */
 } facet_cost;
 
+struct facet_op_call;
+
+typedef struct facet_op_kernels { /* of one operator on one backend */
+  facet_status (*forward)(const struct facet_op_call *call);
+  facet_status (*backward)(const struct facet_op_call *call);
+} facet_op_kernels;
+
 /* One prepared call. Pointers are in the memory of the backend. */
 typedef struct facet_op_call {
   const struct facet_op *op;
+  facet_op_kernels kernels; /* the backend's */
   const char *node;
   const void *params;
   int n_inputs, n_outputs;

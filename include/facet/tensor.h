@@ -4,6 +4,7 @@
 #define FACET_TENSOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "facet/real.h"

@@ -1,0 +1,50 @@
+/* Choice of the vector kernels at run time. */
+#include "cpu/vector.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "facet/environment.h"
+
+extern const facet_vector facet_vector_portable, facet_vector_avx2, facet_vector_avx512;
+
+static _Atomic(const facet_vector *) selected;
+
+static bool cpu_has(const facet_vector *vector) {
+  if (vector == &facet_vector_avx512)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512cd");
+  if (vector == &facet_vector_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return true;
+}
+
+static const facet_vector *const all[] = {&facet_vector_avx512, &facet_vector_avx2, &facet_vector_portable};
+enum { N_ALL = sizeof all / sizeof *all };
+
+const facet_vector *facet_vector_find(const char *name) {
+  for (int i = 0; i < N_ALL; i++)
+    if (!strcmp(all[i]->name, name)) return cpu_has(all[i]) ? all[i] : NULL;
+  return NULL;
+}
+
+static const facet_vector *best(void) {
+  int i = 0;
+  while (!cpu_has(all[i])) i++; /* portable, the last, is always there */
+  return all[i];
+}
+
+facet_status facet_vector_select(void) {
+  const char *isa = facet_environment_get()->isa;
+  const facet_vector *vector = *isa ? facet_vector_find(isa) : best();
+  FACET_CHECK(vector, FACET_ERROR_USAGE, "FACET_ISA=%s: this CPU lacks it; the best it has is \"%s\"", isa,
+              best()->name);
+  selected = vector;
+  return FACET_OK;
+}
+
+const facet_vector *facet_vector_get(void) {
+  const facet_vector *vector = selected;
+  if (!vector) selected = vector = best();
+  return vector;
+}

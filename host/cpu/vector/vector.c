@@ -1,0 +1,253 @@
+/* The vector kernels (cpu/vector.h), compiled once per instruction set: FACET_ISA is portable, avx2 or avx512. Plain
+ * loops that the compiler vectorises; nothing here may call libm except sqrt, which is exact everywhere. */
+#include "cpu/vector.h"
+
+#include <string.h>
+#include <tgmath.h>
+
+/* ---- the exponential and its relatives -------------------------------------------------------------------------- */
+
+#ifdef FACET_DOUBLE
+typedef uint64_t bits_t;
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023u
+#define ROUND 6755399441055744.0 /* 1.5 · 2^52: adding it rounds to an integer in the low bits */
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#define EXP_LIMIT 750.0
+#else
+typedef uint32_t bits_t;
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127u
+#define ROUND 12582912.0f /* 1.5 · 2^23 */
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW -2.12194440e-4f
+#define EXP_LIMIT 110.0f
+#endif
+
+static inline bits_t real_bits(facet_real x) {
+  bits_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+static inline facet_real bits_real(bits_t bits) {
+  facet_real x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static inline facet_real multiply_add(facet_real a, facet_real b, facet_real c) {
+  return a * b + c;
+}
+
+/* e^x = (1 + q)·s1·s2 with q = e^r − 1, r = x − k ln 2, |r| ≤ ln2/2, and s1·s2 = 2^k in two factors, so that results
+ * under- and overflow as they should. q is the Taylor series to r^7 (float: error 5e-9) or r^13 (double: 4e-18). */
+static inline facet_real exp_parts(facet_real x, facet_real *s1, facet_real *s2) {
+  x = x > (facet_real)EXP_LIMIT ? (facet_real)EXP_LIMIT : x;
+  x = x < (facet_real)-EXP_LIMIT ? (facet_real)-EXP_LIMIT : x;
+  facet_real t = x * (facet_real)1.44269504088896340736 + (facet_real)ROUND;
+  facet_real k = t - (facet_real)ROUND;
+  facet_real r = multiply_add(-k, (facet_real)LN2_HIGH, x);
+  r = multiply_add(-k, (facet_real)LN2_LOW, r);
+  bits_t power = real_bits(t) - real_bits((facet_real)ROUND) + 2 * (bits_t)EXPONENT_BIAS; /* k + 2·bias > 0 */
+  bits_t half = power >> 1;
+  *s1 = bits_real(half << MANTISSA_BITS);
+  *s2 = bits_real((power - half) << MANTISSA_BITS);
+#ifdef FACET_DOUBLE
+  facet_real p = 1.0 / 6227020800.0;
+  p = multiply_add(p, r, 1.0 / 479001600.0);
+  p = multiply_add(p, r, 1.0 / 39916800.0);
+  p = multiply_add(p, r, 1.0 / 3628800.0);
+  p = multiply_add(p, r, 1.0 / 362880.0);
+  p = multiply_add(p, r, 1.0 / 40320.0);
+  p = multiply_add(p, r, 1.0 / 5040.0);
+#else
+  facet_real p = 1.0f / 5040.0f;
+#endif
+  p = multiply_add(p, r, (facet_real)(1.0 / 720.0));
+  p = multiply_add(p, r, (facet_real)(1.0 / 120.0));
+  p = multiply_add(p, r, (facet_real)(1.0 / 24.0));
+  p = multiply_add(p, r, (facet_real)(1.0 / 6.0));
+  p = multiply_add(p, r, (facet_real)0.5);
+  return multiply_add(p * r, r, r);
+}
+
+static inline facet_real exp_one(facet_real x) {
+  facet_real s1, s2;
+  facet_real q = exp_parts(x, &s1, &s2);
+  return multiply_add(s1, q, s1) * s2;
+}
+
+/* e^x − 1 for x ≤ 0. */
+static inline facet_real expm1_negative(facet_real x) {
+  facet_real s1, s2;
+  facet_real q = exp_parts(x, &s1, &s2);
+  facet_real scale = s1 * s2;
+  return multiply_add(scale, q, scale - (facet_real)1);
+}
+
+/* log(1 + e) for 0 ≤ e ≤ 1: 2 atanh(s) = 2 (s + s³/3 + s⁵/5 + …), s = e/(2 + e) ≤ 1/3. */
+static inline facet_real log1p_unit(facet_real e) {
+  facet_real s = e / ((facet_real)2 + e);
+  facet_real z = s * s;
+#ifdef FACET_DOUBLE
+  facet_real p = 1.0 / 33.0;
+  p = multiply_add(p, z, 1.0 / 31.0);
+  p = multiply_add(p, z, 1.0 / 29.0);
+  p = multiply_add(p, z, 1.0 / 27.0);
+  p = multiply_add(p, z, 1.0 / 25.0);
+  p = multiply_add(p, z, 1.0 / 23.0);
+  p = multiply_add(p, z, 1.0 / 21.0);
+  p = multiply_add(p, z, 1.0 / 19.0);
+  p = multiply_add(p, z, 1.0 / 17.0);
+#else
+  facet_real p = 1.0f / 17.0f;
+#endif
+  p = multiply_add(p, z, (facet_real)(1.0 / 15.0));
+  p = multiply_add(p, z, (facet_real)(1.0 / 13.0));
+  p = multiply_add(p, z, (facet_real)(1.0 / 11.0));
+  p = multiply_add(p, z, (facet_real)(1.0 / 9.0));
+  p = multiply_add(p, z, (facet_real)(1.0 / 7.0));
+  p = multiply_add(p, z, (facet_real)(1.0 / 5.0));
+  p = multiply_add(p, z, (facet_real)(1.0 / 3.0));
+  return multiply_add((facet_real)2 * s * z, p, (facet_real)2 * s);
+}
+
+static void vector_exp(int64_t n, const facet_real *x, facet_real *y) {
+  for (int64_t i = 0; i < n; i++) y[i] = exp_one(x[i]);
+}
+
+/* σ(x) from e^−|x| ≤ 1: no overflow, and small values keep their relative precision. */
+static void vector_sigmoid(int64_t n, const facet_real *x, facet_real *y) {
+  for (int64_t i = 0; i < n; i++) {
+    facet_real v = x[i];
+    facet_real e = exp_one(-fabs(v));
+    facet_real numerator = v < 0 ? e : (facet_real)1;
+    y[i] = numerator / ((facet_real)1 + e);
+  }
+}
+
+static void vector_softplus(int64_t n, const facet_real *x, facet_real *y) {
+  for (int64_t i = 0; i < n; i++) {
+    facet_real v = x[i];
+    facet_real positive = v < 0 ? (facet_real)0 : v; /* NaN stays */
+    y[i] = positive + log1p_unit(exp_one(-fabs(v)));
+  }
+}
+
+static void vector_tanh(int64_t n, const facet_real *x, facet_real *y) {
+  for (int64_t i = 0; i < n; i++) {
+    facet_real v = x[i];
+    facet_real e = expm1_negative((facet_real)-2 * fabs(v)); /* tanh|x| = −e/(2 + e) */
+    facet_real t = -e / ((facet_real)2 + e);
+    y[i] = v < 0 ? -t : t;
+  }
+}
+
+/* ---- linear algebra on ranges ----------------------------------------------------------------------------------- */
+
+static void vector_axpy(int64_t n, facet_real a, const facet_real *restrict x, facet_real *restrict y) {
+  for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+static void vector_scale(int64_t n, facet_real a, facet_real *y) {
+  for (int64_t i = 0; i < n; i++) y[i] *= a;
+}
+
+enum { LANES = 16 };
+
+static facet_real vector_dot(int64_t n, const facet_real *restrict x, const facet_real *restrict y) {
+  facet_real lane[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int j = 0; j < LANES; j++) lane[j] += x[i + j] * y[i + j];
+  for (int j = 0; i + j < n; j++) lane[j] += x[i + j] * y[i + j];
+  for (int width = LANES / 2; width; width /= 2)
+    for (int j = 0; j < width; j++) lane[j] += lane[j + width];
+  return lane[0];
+}
+
+static double vector_square_sum(int64_t n, const facet_real *x) {
+  double lane[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int j = 0; j < LANES; j++) lane[j] += (double)x[i + j] * (double)x[i + j];
+  for (int j = 0; i + j < n; j++) lane[j] += (double)x[i + j] * (double)x[i + j];
+  for (int width = LANES / 2; width; width /= 2)
+    for (int j = 0; j < width; j++) lane[j] += lane[j + width];
+  return lane[0];
+}
+
+static void vector_add_row(int64_t rows, int64_t width, const facet_real *restrict b, facet_real *restrict x) {
+  for (int64_t i = 0; i < rows; i++, x += width)
+    for (int64_t j = 0; j < width; j++) x[j] += b[j];
+}
+
+enum { ROW_BLOCK = 8 };
+
+/* Eight columns at a time stay in registers while all rows pass; embedding widths are mostly multiples of eight. */
+static void vector_row_sum(int64_t n, int64_t width, const facet_real *const *row, const facet_real *scale,
+                           facet_real *restrict out) {
+  int64_t j = 0;
+  for (; j + ROW_BLOCK <= width; j += ROW_BLOCK) {
+    facet_real sum[ROW_BLOCK];
+    for (int c = 0; c < ROW_BLOCK; c++) sum[c] = out[j + c];
+    for (int64_t i = 0; i < n; i++)
+      for (int c = 0; c < ROW_BLOCK; c++) sum[c] += scale[i] * row[i][j + c];
+    for (int c = 0; c < ROW_BLOCK; c++) out[j + c] = sum[c];
+  }
+  for (; j < width; j++) {
+    facet_real sum = out[j];
+    for (int64_t i = 0; i < n; i++) sum += scale[i] * row[i][j];
+    out[j] = sum;
+  }
+}
+
+/* ---- optimizers ------------------------------------------------------------------------------------------------- */
+
+static void vector_adam(const facet_adam_step *step, int64_t n, const facet_real *restrict g, facet_real *restrict m,
+                        facet_real *restrict v, facet_real *restrict w) {
+  const facet_adam_step s = *step;
+  const facet_real keep1 = (facet_real)1 - s.beta1, keep2 = (facet_real)1 - s.beta2;
+  for (int64_t i = 0; i < n; i++) {
+    facet_real gradient = s.scale * g[i] + s.l2 * w[i];
+    m[i] = s.beta1 * m[i] + keep1 * gradient;
+    v[i] = s.beta2 * v[i] + keep2 * gradient * gradient;
+    w[i] = w[i] - s.decay * w[i] - s.rate * m[i] / (sqrt(v[i]) * s.root + s.eps);
+  }
+}
+
+static void vector_adagrad(const facet_adagrad_step *step, int64_t n, const facet_real *restrict g,
+                           facet_real *restrict a, facet_real *restrict w) {
+  const facet_adagrad_step s = *step;
+  for (int64_t i = 0; i < n; i++) {
+    facet_real gradient = s.scale * g[i] + s.l2 * w[i];
+    a[i] += gradient * gradient;
+    w[i] -= s.rate * gradient / (sqrt(a[i]) + s.eps);
+  }
+}
+
+/* ---- the table -------------------------------------------------------------------------------------------------- */
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+extern const facet_vector PASTE(facet_vector_, FACET_ISA);
+const facet_vector PASTE(facet_vector_, FACET_ISA) = {
+    .name = TEXT(FACET_ISA),
+    .exp = vector_exp,
+    .sigmoid = vector_sigmoid,
+    .softplus = vector_softplus,
+    .tanh = vector_tanh,
+    .axpy = vector_axpy,
+    .scale = vector_scale,
+    .dot = vector_dot,
+    .square_sum = vector_square_sum,
+    .add_row = vector_add_row,
+    .row_sum = vector_row_sum,
+    .adam = vector_adam,
+    .adagrad = vector_adagrad,
+};

@@ -1,0 +1,44 @@
+/* Inside of a table, shared by table.c and table_reduce.c. */
+#ifndef FACET_TABLE_INTERNAL_H
+#define FACET_TABLE_INTERNAL_H
+
+#include "facet/table.h"
+
+#define FACET_TABLE_MAX_EMISSIONS 256 /* uses of one table in a program */
+
+/* Pairs first … first + n − 1 of the micro-batch; arrays as given to facet_table_emit. */
+typedef struct facet_table_emission {
+  const int32_t *slot;
+  int64_t first, n, group;
+  const facet_real *gradient, *scale;
+} facet_table_emission;
+
+typedef struct facet_table_pair {
+  uint32_t slot;
+  uint32_t index; /* number of the pair in the order of emission */
+} facet_table_pair;
+
+typedef struct facet_table_state_rows {
+  char *name;
+  int64_t width; /* 0: no such state */
+  facet_real *values;
+} facet_table_state_rows;
+
+struct facet_table {
+  char *name;
+  int64_t n_rows, width;
+  facet_real *rows;
+  facet_table_state_rows state[FACET_TABLE_MAX_STATES];
+
+  facet_table_emission *emissions; /* [FACET_TABLE_MAX_EMISSIONS] */
+  int n_emissions;
+  int64_t n_emitted, max_pairs, max_accumulated, max_micro;
+
+  facet_table_pair *pairs, *sorted; /* [max_pairs] each: radix sort goes back and forth */
+  uint32_t *counts;                 /* [parts × digits] */
+  facet_sparse_gradient gradient;   /* of the update */
+  facet_sparse_gradient micro;      /* of a micro-batch after the first; no arrays where accumulate = 1 */
+  size_t reserved_bytes;
+};
+
+#endif

@@ -44,7 +44,7 @@ typedef struct facet_op_rule {
   int n_outputs;
   facet_shape out_shape[FACET_OP_MAX_OUTPUTS];
   facet_dtype out_dtype[FACET_OP_MAX_OUTPUTS];
-  size_t saved_bytes;   /* kept from forward to backward */
+  size_t saved_bytes;   /* kept from forward to backward; given to forward also where no backward follows */
   size_t scratch_bytes; /* working memory of one call (the larger of forward and backward) */
 } facet_op_rule;
 

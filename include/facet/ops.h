@@ -30,7 +30,8 @@ facet_tensor *facet_embed(facet_graph *graph, int feature, facet_init init);
 facet_tensor *facet_masked_mean(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *length);
 
 /* linear: x [.., n] → [.., m]: y = act(x W + b), W [n, m] (row-vector convention), b [m] if bias.
- * Parameters <name>.weight (Glorot uniform unless init given), <name>.bias (0). */
+ * Parameters <name>.weight, <name>.bias (0). A zeroed weight_init means Glorot uniform; for weights of zero give
+ * FACET_INIT_CONSTANT. */
 facet_tensor *facet_linear(facet_graph *graph, const char *name, facet_tensor *x, int64_t m, bool bias,
                            facet_activation activation, facet_init weight_init);
 

@@ -1,0 +1,105 @@
+/* linear: x [.., n] → y [.., m]: z = x W + b, y = act(z); W [n, m], b [m].
+ *
+ *   dz = act'(z) dy,   dx += dz Wᵀ,   dW += xᵀ dz,   db += Σ_rows dz */
+#include "cpu/columns.h"
+#include "cpu/gemm.h"
+#include "cpu/vector.h"
+#include "ops/activation.h"
+
+typedef struct facet_linear_params {
+  facet_activation activation;
+} facet_linear_params;
+
+static facet_status linear_shape(facet_op_rule *rule) {
+  const facet_linear_params *params = rule->params;
+  const facet_shape *x = &rule->in_shape[0], *weight = &rule->in_shape[1];
+  char text_x[64], text_weight[64];
+  facet_shape_format(x, text_x, sizeof text_x);
+  facet_shape_format(weight, text_weight, sizeof text_weight);
+  FACET_OP_CHECK(rule, x->rank >= 1 && rule->in_dtype[0] == FACET_DTYPE_REAL, "x is %s, expected real [.., n]", text_x);
+  FACET_OP_CHECK(rule, weight->rank == 2 && weight->dim[0] == facet_shape_last(x),
+                 "x is %s and the weight %s, expected [.., n] and [n, m]", text_x, text_weight);
+  int64_t m = weight->dim[1];
+  FACET_OP_CHECK(rule, rule->n_inputs < 3 || facet_shape_elements(&rule->in_shape[2]) == m,
+                 "the bias has %lld elements, expected %lld", (long long)facet_shape_elements(&rule->in_shape[2]),
+                 (long long)m);
+  rule->n_outputs = 1;
+  rule->out_dtype[0] = FACET_DTYPE_REAL;
+  rule->out_shape[0] = *x;
+  rule->out_shape[0].dim[x->rank - 1] = m;
+  size_t z_bytes = (size_t)facet_shape_elements(&rule->out_shape[0]) * sizeof(facet_real);
+  size_t dz_bytes = params->activation == FACET_ACTIVATION_NONE ? 0 : z_bytes;
+  rule->saved_bytes = params->activation == FACET_ACTIVATION_SWISH ? z_bytes : 0; /* z */
+  rule->scratch_bytes = facet_columns_scratch_bytes(1, m) + dz_bytes;             /* column sums, then dz */
+  return FACET_OK;
+}
+
+static void linear_cost(const facet_op_rule *rule, facet_cost *cost) {
+  const facet_linear_params *params = rule->params;
+  double rows = (double)facet_shape_rows(&rule->in_shape[0]), n = (double)facet_shape_last(&rule->in_shape[0]);
+  double m = (double)facet_shape_last(&rule->out_shape[0]), bias = rule->n_inputs > 2;
+  double act = facet_activation_flops(params->activation);
+  cost->forward_flops = 2 * rows * n * m + rows * m * (bias + act);
+  cost->backward_flops = 4 * rows * n * m + rows * m * (bias + (act > 0 ? 3 : 0));
+  cost->forward_bytes = (rows * n + n * m + rows * m) * sizeof(facet_real);
+  cost->backward_bytes = (3 * rows * n + 3 * n * m + rows * m * (act > 0 ? 2 : 1)) * sizeof(facet_real);
+}
+
+static facet_status linear_forward(const facet_op_call *call) {
+  const facet_linear_params *params = call->params;
+  const facet_vector *vector = facet_vector_get();
+  int64_t rows = facet_shape_rows(&call->in_shape[0]), n = facet_shape_last(&call->in_shape[0]);
+  int64_t m = facet_shape_last(&call->out_shape[0]);
+  facet_real *y = call->out[0];
+  const facet_real *bias = call->n_inputs > 2 ? call->in[2] : NULL;
+  facet_real *z = params->activation == FACET_ACTIVATION_SWISH ? call->saved : y;
+  FACET_TRY(facet_gemm(false, false, rows, m, n, 1, call->in[0], n, call->in[1], m, 0, z, m));
+  if (!bias && params->activation == FACET_ACTIVATION_NONE) return FACET_OK;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < rows; i++) {
+    if (bias) vector->axpy(m, 1, bias, z + i * m);
+    facet_activation_apply(params->activation, m, z + i * m, y + i * m);
+  }
+  return FACET_OK;
+}
+
+static facet_status linear_backward(const facet_op_call *call) {
+  const facet_linear_params *params = call->params;
+  int64_t rows = facet_shape_rows(&call->in_shape[0]), n = facet_shape_last(&call->in_shape[0]);
+  int64_t m = facet_shape_last(&call->out_shape[0]);
+  const facet_real *dz = call->d_out[0], *y = call->out[0], *z = call->saved;
+  if (params->activation != FACET_ACTIVATION_NONE) {
+    facet_real *own = (facet_real *)((char *)call->scratch + facet_columns_scratch_bytes(1, m));
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < rows; i++)
+      facet_activation_derive(params->activation, m, z ? z + i * m : NULL, y + i * m, dz + i * m, false, own + i * m);
+    dz = own;
+  }
+  if (call->d_in[0]) FACET_TRY(facet_gemm(false, true, rows, n, m, 1, dz, m, call->in[1], m, 1, call->d_in[0], n));
+  if (call->d_in[1]) FACET_TRY(facet_gemm(true, false, n, m, rows, 1, call->in[0], n, dz, m, 1, call->d_in[1], m));
+  if (call->n_inputs > 2 && call->d_in[2]) facet_columns_add_sum(rows, m, dz, call->scratch, call->d_in[2]);
+  return FACET_OK;
+}
+
+const facet_op facet_op_linear = {.name = "linear",
+                                  .params_bytes = sizeof(facet_linear_params),
+                                  .backward_reads = FACET_BACKWARD_READS_INPUTS | FACET_BACKWARD_READS_OUTPUTS,
+                                  .shape = linear_shape,
+                                  .cost = linear_cost,
+                                  .forward = linear_forward,
+                                  .backward = linear_backward};
+
+facet_tensor *facet_linear(facet_graph *graph, const char *name, facet_tensor *x, int64_t m, bool bias,
+                           facet_activation activation, facet_init weight_init) {
+  if (!x) return NULL;
+  facet_linear_params params = {.activation = activation};
+  int64_t n = facet_shape_last(&x->shape);
+  if (weight_init.kind == FACET_INIT_ZERO) weight_init.kind = FACET_INIT_GLOROT_UNIFORM;
+  facet_tensor *in[3] = {x};
+  in[1] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.weight", name), facet_shape_make(2, n, m),
+                                weight_init, true);
+  if (bias)
+    in[2] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.bias", name), facet_shape_make(1, m),
+                                  (facet_init){FACET_INIT_ZERO, 0}, false);
+  return facet_graph_node(graph, &facet_op_linear, name, in, bias ? 3 : 2, &params, NULL);
+}

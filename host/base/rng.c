@@ -173,17 +173,20 @@ static uint64_t mix(uint64_t x) {
 
 uint64_t facet_rng_permute(facet_rng_key key, uint64_t n, uint64_t index) {
   if (n <= 1) return 0;
-  int half = 1; /* a Feistel network permutes 2^(2·half) ≥ n numbers; results ≥ n walk on along their cycle */
-  while (half < 32 && (uint64_t)1 << (2 * half) < n) half++;
-  const uint64_t mask = ((uint64_t)1 << half) - 1, k = (uint64_t)key.word[1] << 32 | key.word[0];
+  /* A Feistel network permutes 2^bits ≥ n numbers, at most 2n; results ≥ n walk on along their cycle. The two parts
+   * differ by a bit where bits is odd, and swap their widths in every round. */
+  const int bits = n > 2 ? 64 - __builtin_clzll(n - 1) : 2;
+  const int low = bits - bits / 2;
+  const uint64_t masks[2] = {((uint64_t)1 << (bits / 2)) - 1, ((uint64_t)1 << low) - 1};
+  const uint64_t k = (uint64_t)key.word[1] << 32 | key.word[0];
   do {
-    uint64_t left = index >> half, right = index & mask;
-    for (uint64_t round = 1; round <= FEISTEL_ROUNDS; round++) {
-      const uint64_t next = left ^ (mix(right + k + round * 0x9e3779b97f4a7c15u) & mask);
+    uint64_t left = index >> low, right = index & masks[1];
+    for (uint64_t round = 0; round < FEISTEL_ROUNDS; round++) {
+      const uint64_t next = left ^ (mix(right + k + (round + 1) * 0x9e3779b97f4a7c15u) & masks[round & 1]);
       left = right;
       right = next;
     }
-    index = left << half | right;
+    index = left << low | right;
   } while (index >= n);
   return index;
 }

@@ -2,7 +2,8 @@
  *
  * Mappings, sequences and scalars are read by typed accessors; each error names file, line, column, the value and
  * what was expected, and has status `facet_yaml_status(document)`: FACET_ERROR_USAGE for configurations,
- * FACET_ERROR_DATA for schemas. Aliases and duplicate keys are errors. */
+ * FACET_ERROR_DATA for schemas. Anchors, aliases, tags, duplicate keys, keys that are not scalars, and several
+ * documents in one file are errors. Numbers, true and false are plain scalars: "512" in quotes is text. */
 #ifndef FACET_YAML_H
 #define FACET_YAML_H
 
@@ -16,7 +17,8 @@ typedef struct facet_yaml facet_yaml;
 
 typedef struct facet_yaml_node { /* a value: cheap to copy; valid as long as its document */
   const facet_yaml *document;
-  int id; /* 0: no node (a missing key) */
+  int id;     /* 0: no node (a missing key) */
+  int parent; /* of a missing key: the mapping that lacks it, for the position in messages; else 0 */
 } facet_yaml_node;
 
 typedef enum facet_yaml_kind {
@@ -31,10 +33,14 @@ typedef enum facet_yaml_kind {
 facet_status facet_yaml_load(const char *path, facet_status status, facet_yaml **document);
 facet_status facet_yaml_parse(const char *name, const char *text, size_t n_bytes, facet_status status,
                               facet_yaml **document);
+/* The value of a command-line argument: messages begin with `name` alone, without line and column. */
+facet_status facet_yaml_parse_argument(const char *name, const char *text, facet_yaml **document);
 void facet_yaml_destroy(facet_yaml **document);
 
 facet_yaml_node facet_yaml_root(const facet_yaml *document);
 facet_yaml_kind facet_yaml_node_kind(facet_yaml_node node);
+/* A plain scalar that is empty, ~ or null: a key with nothing behind it. Not text; write "" for empty text. */
+bool facet_yaml_is_null(facet_yaml_node node);
 
 /* Value of a key in a mapping; a missing node if the key is absent or `mapping` is itself missing. */
 facet_yaml_node facet_yaml_get(facet_yaml_node mapping, const char *key);
@@ -59,13 +65,14 @@ facet_status facet_yaml_choice(facet_yaml_node node, const char *what, const cha
 /* Every key of the mapping must be one of `known` (n); the error names line, column and the nearest known key. */
 facet_status facet_yaml_check_keys(facet_yaml_node mapping, const char *const *known, int n);
 
-/* "file:line:column" of a node into buffer; returns buffer. */
+/* "file:line:column" of a node (of a missing one: of the mapping that lacks it, or "file") into buffer; returns buffer. */
 const char *facet_yaml_where(facet_yaml_node node, char *buffer, size_t n_bytes);
 
 /* Fails with "<file>:<line>:<column>: <message>" and the document's status. */
 facet_status facet_yaml_fail(facet_yaml_node node, const char *format, ...) FACET_PRINTF(2, 3);
 
-/* The entry of `names` (n) with the smallest edit distance to `name`, or NULL if none is near. */
+/* The entry of `names` (n) with the smallest edit distance to `name`, ignoring case, or NULL if none is near: at most
+ * 1, 2 or a third of the name's length in changes, for names of up to 3, up to 8, and more bytes. */
 const char *facet_nearest_name(const char *name, const char *const *names, int n);
 
 #endif

@@ -99,6 +99,24 @@ const char *facet_text_suggest(const char *name, const char *what, const char *c
   return buffer;
 }
 
+const char *facet_text_quote(const char *text, char *buffer, size_t n_bytes) {
+  size_t used = 0;
+  buffer[used++] = '"';
+  for (; *text && used + 6 <= n_bytes; text++) { /* room for \xNN, the quote and the 0 byte */
+    unsigned char c = (unsigned char)*text;
+    if (c == '"' || c == '\\') {
+      buffer[used++] = '\\', buffer[used++] = (char)c;
+    } else if (c < 0x20 || c == 0x7F) {
+      used += (size_t)snprintf(buffer + used, n_bytes - used, "\\x%02X", c);
+    } else {
+      buffer[used++] = (char)c;
+    }
+  }
+  buffer[used++] = '"';
+  buffer[used] = 0;
+  return buffer;
+}
+
 int facet_text_count(const char *const *names) {
   int n = 0;
   while (names && names[n]) n++;

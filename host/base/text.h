@@ -29,6 +29,9 @@ const char *facet_text_join(const char *const *names, int n, char *buffer, size_
 const char *facet_text_suggest(const char *name, const char *what, const char *const *names, int n, char *buffer,
                                size_t n_bytes);
 
+/* Text as a double-quoted YAML scalar into buffer (4 bytes per byte and 3 more hold any); returns buffer. */
+const char *facet_text_quote(const char *text, char *buffer, size_t n_bytes);
+
 /* Number of entries of a NULL-terminated list. */
 int facet_text_count(const char *const *names);
 

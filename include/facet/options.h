@@ -15,6 +15,7 @@
 
 #define FACET_OPTION_MAX_LIST 16
 #define FACET_OPTION_MAX_TEXT 512
+#define FACET_OPTION_MAX_YAML (4 * FACET_OPTION_MAX_TEXT + 8) /* any value as YAML text */
 
 typedef struct facet_int_list {
   int64_t n;
@@ -47,7 +48,8 @@ typedef struct facet_option_section {
   size_t struct_bytes;
 } facet_option_section;
 
-/* Fills *values (section->struct_bytes) with the defaults. */
+/* Fills *values (section->struct_bytes) with the defaults; options without one are marked as unset: "" for text, an
+ * empty list, INT64_MIN, NaN, or choice −1 (a bool has no such mark and needs a default). */
 facet_status facet_options_default(const facet_option_section *section, void *values);
 
 /* Reads the mapping (missing: nothing to read) over what *values holds. Unknown keys, wrong types and values out
@@ -56,24 +58,29 @@ facet_status facet_options_default(const facet_option_section *section, void *va
 facet_status facet_options_read(const facet_option_section *section, facet_yaml_node mapping, const char *const *extra,
                                 void *values);
 
-/* Sets one option from text, as in --set train.batch_size=512 with key "batch_size". `where` names the source. */
+/* Sets one option from text, as in --set train.batch_size=512 with key "batch_size". `where` names the source. The text of
+ * a STRING is taken as it is, any other is read as YAML ("[64, 32]"). */
 facet_status facet_options_set(const facet_option_section *section, const char *key, const char *text,
                                const char *where, void *values);
 
-/* Every required option (no default) must have been set: `is_set` as filled by reading is kept in the values' unset
- * marker; strings are unset when empty. Names the first missing key. */
+/* Every required option (no default) must have been set; names the first that is not. `where` names the source. */
 facet_status facet_options_check(const facet_option_section *section, const char *where, const void *values);
 
 /* Writes the section as YAML ("train:\n  batch_size: 512\n…"), the resolved values in table order. */
 facet_status facet_options_write(const facet_option_section *section, const void *values, FILE *stream);
+/* The same without the line of the section's name. */
+facet_status facet_options_write_items(const facet_option_section *section, const void *values, FILE *stream);
 
-/* One value as YAML text into buffer; returns buffer. */
+/* One value as YAML text into buffer, of FACET_OPTION_MAX_YAML bytes to hold any; returns buffer. */
 const char *facet_option_format(const facet_option *option, const void *values, char *buffer, size_t n_bytes);
+
+/* Whether two values of a section agree on an option. Numbers are compared by value. */
+bool facet_option_equal(const facet_option *option, const void *a, const void *b);
 
 /* Finds the first option on which two values of a section differ; NULL if they are equal. */
 const facet_option *facet_options_difference(const facet_option_section *section, const void *a, const void *b);
 
-/* Prints the table as help text, or as Markdown for the config reference. */
+/* Prints the table as help text, or as a Markdown table (without a heading) for the config reference. */
 void facet_options_print_help(const facet_option_section *section, FILE *stream);
 void facet_options_print_markdown(const facet_option_section *section, FILE *stream);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "facet/memory.h"
+
 static facet_environment switches = {.log = FACET_LOG_INFO};
 
 static facet_status read_poison(facet_environment *environment) {
@@ -22,7 +24,7 @@ static facet_status read_fail_allocation(facet_environment *environment) {
   char *end;
   errno = 0;
   long long value = strtoll(text, &end, 10);
-  FACET_CHECK(errno == 0 && *end == 0 && value >= 0, FACET_ERROR_USAGE,
+  FACET_CHECK(errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == 0, FACET_ERROR_USAGE,
               "environment variable FACET_FAIL_ALLOCATION is \"%s\", expected the number of an allocation (from 1)",
               text);
   environment->fail_allocation = value;
@@ -56,7 +58,7 @@ facet_status facet_environment_read(void) {
   FACET_TRY(read_fail_allocation(&environment));
   FACET_TRY(read_isa(&environment));
   FACET_TRY(read_log(&environment));
-  switches = environment;
+  facet_environment_set(&environment);
   return FACET_OK;
 }
 
@@ -66,4 +68,5 @@ const facet_environment *facet_environment_get(void) {
 
 void facet_environment_set(const facet_environment *environment) {
   switches = *environment;
+  facet_memory_restart_count();
 }

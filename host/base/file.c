@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#define XXH_STATIC_LINKING_ONLY /* the size of the state, to keep it on the stack */
 #include <xxhash.h>
 
 #include "facet/log.h"
@@ -37,8 +38,10 @@ bool facet_directory_exists(const char *path) {
 }
 
 static facet_status create_one_directory(const char *path) {
-  if (mkdir(path, 0777) == 0 || (errno == EEXIST && facet_directory_exists(path))) return FACET_OK;
-  IO_FAIL("create directory", path);
+  if (mkdir(path, 0777) == 0) return FACET_OK;
+  const int reason = errno; /* an existing directory may say EEXIST, or EROFS and the like */
+  FACET_CHECK(facet_directory_exists(path), FACET_ERROR_IO, "cannot create directory %s: %s", path, strerror(reason));
+  return FACET_OK;
 }
 
 facet_status facet_directory_create(const char *path) {
@@ -50,6 +53,36 @@ facet_status facet_directory_create(const char *path) {
     *slash = '/';
   }
   return create_one_directory(partial);
+}
+
+/* The next name in a directory, without . and ..; NULL at the end. */
+static facet_status next_name(DIR *directory, const char *path, const char **name) {
+  struct dirent *entry;
+  do {
+    errno = 0;
+    entry = readdir(directory);
+  } while (entry && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0));
+  if (!entry && errno != 0) IO_FAIL("read directory", path);
+  *name = entry ? entry->d_name : NULL;
+  return FACET_OK;
+}
+
+static facet_status remove_entry(int parent, const char *name, const char *path, int depth);
+
+/* Removes everything in a directory and closes it. */
+static facet_status remove_content(DIR *directory, const char *path, int depth) {
+  facet_status status;
+  for (;;) {
+    const char *name;
+    char inner[FACET_PATH_MAX];
+    FACET_TRY_GOTO(status, done, next_name(directory, path, &name));
+    if (!name) break;
+    FACET_TRY_GOTO(status, done, facet_path_format(inner, "%s/%s", path, name));
+    FACET_TRY_GOTO(status, done, remove_entry(dirfd(directory), name, inner, depth + 1));
+  }
+done:
+  closedir(directory);
+  return status;
 }
 
 /* Removes what `name` in directory `parent` is; `path` is for messages. */
@@ -64,15 +97,7 @@ static facet_status remove_entry(int parent, const char *name, const char *path,
     close(descriptor);
     IO_FAIL("read directory", path);
   }
-  facet_status status = FACET_OK;
-  for (struct dirent *entry; status == FACET_OK && (entry = readdir(directory));) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    char inner[FACET_PATH_MAX];
-    status = facet_path_format(inner, "%s/%s", path, entry->d_name);
-    if (status == FACET_OK) status = remove_entry(dirfd(directory), entry->d_name, inner, depth + 1);
-  }
-  closedir(directory);
-  FACET_TRY(status);
+  FACET_TRY(remove_content(directory, path, depth));
   if (unlinkat(parent, name, AT_REMOVEDIR) != 0) IO_FAIL("remove directory", path);
   return FACET_OK;
 }
@@ -92,23 +117,20 @@ facet_status facet_directory_list(const char *path, facet_arena *arena, char ***
   if (!directory) IO_FAIL("read directory", path);
   char **found = NULL;
   size_t n = 0, capacity = 0;
-  facet_status status = FACET_OK;
-  errno = 0;
-  for (struct dirent *entry; (entry = readdir(directory));) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+  facet_status status;
+  for (;;) {
+    const char *name;
+    FACET_TRY_GOTO(status, done, next_name(directory, path, &name));
+    if (!name) break;
     FACET_TRY_GOTO(status, done, FACET_GROW(found, capacity, n + 1, "directory listing"));
-    found[n] = facet_arena_strdup(arena, entry->d_name);
-    if (!found[n++]) {
-      status = FACET_ERROR_INTERNAL;
-      goto done;
-    }
+    found[n] = facet_arena_strdup(arena, name);
+    FACET_TRY_GOTO(status, done, found[n] ? FACET_OK : FACET_ERROR_INTERNAL);
+    n++;
   }
   if (n > 0) qsort(found, n, sizeof *found, compare_names);
   *names = facet_arena_alloc(arena, n, sizeof **names);
-  if (!*names)
-    status = FACET_ERROR_INTERNAL;
-  else if (n > 0)
-    memcpy(*names, found, n * sizeof *found);
+  FACET_TRY_GOTO(status, done, *names ? FACET_OK : FACET_ERROR_INTERNAL);
+  if (n > 0) memcpy(*names, found, n * sizeof *found);
   *n_names = (int64_t)n;
 done:
   facet_memory_free(found);
@@ -170,23 +192,35 @@ facet_status facet_file_read(const char *path, size_t max_bytes, char **text, si
   return status;
 }
 
-/* The directory part of a path ("." if there is none). */
-static facet_status parent_of(const char *path, char *parent) {
+/* Syncs the directory that holds `path`, so that a new name survives a crash. */
+static facet_status sync_parent(const char *path) {
+  char parent[FACET_PATH_MAX];
   FACET_TRY(facet_path_format(parent, "%s", path));
+  size_t length = strlen(parent);
+  while (length > 1 && parent[length - 1] == '/') parent[--length] = 0;
   char *slash = strrchr(parent, '/');
-  if (!slash) return facet_path_format(parent, ".");
+  if (!slash) return facet_directory_sync(".");
   slash[slash == parent ? 1 : 0] = 0;
-  return FACET_OK;
+  return facet_directory_sync(parent);
+}
+
+/* fsync, again when a signal interrupts it; any other failure is final: a second fsync of the same file may succeed
+ * though the data are lost. */
+static int sync_descriptor(int descriptor) {
+  int result;
+  do {
+    result = fsync(descriptor);
+  } while (result != 0 && errno == EINTR);
+  return result;
 }
 
 static facet_status sync_path(const char *path, int flags) {
   int descriptor = open(path, flags | O_CLOEXEC);
   if (descriptor < 0) IO_FAIL("open", path);
-  int result = fsync(descriptor);
-  int reason = errno;
+  int reason = sync_descriptor(descriptor) == 0 ? 0 : errno;
+  if (reason == EINVAL && (flags & O_DIRECTORY)) reason = 0; /* a file system without syncing of directories */
   close(descriptor);
-  errno = reason;
-  if (result != 0) IO_FAIL("sync", path);
+  FACET_CHECK(reason == 0, FACET_ERROR_IO, "cannot sync %s: %s", path, strerror(reason));
   return FACET_OK;
 }
 
@@ -199,7 +233,7 @@ facet_status facet_directory_sync(const char *path) {
 
 facet_status facet_file_rename(const char *from, const char *to) {
   FACET_CHECK(rename(from, to) == 0, FACET_ERROR_IO, "cannot rename %s to %s: %s", from, to, strerror(errno));
-  return FACET_OK;
+  return sync_parent(to);
 }
 
 /* Writes a new file and syncs it. */
@@ -207,24 +241,20 @@ static facet_status write_new_file(const char *path, const char *text, size_t n_
   int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (descriptor < 0) IO_FAIL("create", path);
   facet_status status = write_all(descriptor, path, text, n_bytes);
-  if (status == FACET_OK && fsync(descriptor) != 0)
+  if (status == FACET_OK && sync_descriptor(descriptor) != 0)
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot sync %s: %s", path, strerror(errno));
-  if (close(descriptor) != 0 && status == FACET_OK)
+  if (close(descriptor) != 0 && errno != EINTR && status == FACET_OK)
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot close %s: %s", path, strerror(errno));
   return status;
 }
 
 facet_status facet_file_write(const char *path, const char *text, size_t n_bytes) {
-  char temporary[FACET_PATH_MAX], parent[FACET_PATH_MAX];
+  char temporary[FACET_PATH_MAX];
   FACET_TRY(facet_path_format(temporary, "%s.tmp-%ld", path, (long)getpid()));
-  FACET_TRY(parent_of(path, parent));
   facet_status status = write_new_file(temporary, text, n_bytes);
   if (status == FACET_OK) status = facet_file_rename(temporary, path);
-  if (status != FACET_OK) {
-    unlink(temporary);
-    return status;
-  }
-  return facet_directory_sync(parent);
+  if (status != FACET_OK) unlink(temporary); /* gone already where only the directory could not be synced */
+  return status;
 }
 
 facet_status facet_file_checksum(const char *path, char hex[33], int64_t *n_bytes) {
@@ -232,22 +262,22 @@ facet_status facet_file_checksum(const char *path, char hex[33], int64_t *n_byte
   size_t size;
   char *buffer = NULL;
   const size_t buffer_bytes = (size_t)1 << 20;
+  XXH3_state_t state;
   FACET_TRY(open_file(path, &descriptor, &size));
-  XXH3_state_t *state = XXH3_createState();
-  facet_status status = state ? FACET_ALLOC(buffer, buffer_bytes, "checksum buffer") : FACET_ERROR_INTERNAL;
-  if (state) XXH3_128bits_reset(state);
-  for (size_t left = size; status == FACET_OK && left > 0;) {
+  facet_status status;
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(buffer, buffer_bytes, "checksum buffer"));
+  XXH3_INITSTATE(&state);
+  XXH3_128bits_reset(&state);
+  for (size_t left = size; left > 0;) {
     size_t n = left < buffer_bytes ? left : buffer_bytes;
-    status = read_all(descriptor, path, buffer, n);
-    if (status == FACET_OK) XXH3_128bits_update(state, buffer, n);
+    FACET_TRY_GOTO(status, done, read_all(descriptor, path, buffer, n));
+    XXH3_128bits_update(&state, buffer, n);
     left -= n;
   }
-  if (status == FACET_OK) {
-    XXH128_hash_t hash = XXH3_128bits_digest(state);
-    snprintf(hex, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
-    *n_bytes = (int64_t)size;
-  }
-  XXH3_freeState(state);
+  const XXH128_hash_t hash = XXH3_128bits_digest(&state);
+  snprintf(hex, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+  *n_bytes = (int64_t)size;
+done:
   facet_memory_free(buffer);
   close(descriptor);
   return status;
@@ -287,9 +317,10 @@ void facet_lock_release(facet_lock *lock) {
 
 facet_status facet_stream_close(FILE **stream, const char *path) {
   if (!*stream) return FACET_OK;
-  const int failed = ferror(*stream);
-  const int closed = fclose(*stream);
+  const bool failed_before = ferror(*stream) != 0;
+  const int reason = fclose(*stream) == 0 ? 0 : errno;
   *stream = NULL;
-  if (failed || closed != 0) IO_FAIL("write", path);
+  FACET_CHECK(reason == 0, FACET_ERROR_IO, "cannot write %s: %s", path, strerror(reason));
+  FACET_CHECK(!failed_before, FACET_ERROR_IO, "cannot write %s: an earlier write failed", path);
   return FACET_OK;
 }

@@ -2,10 +2,13 @@
 #include "facet/log.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,14 +16,18 @@
 
 #define REDRAW_SECONDS 0.1
 #define PLAIN_SECONDS 10.0
+#define CLEAR_LINE "\r\033[K"
 
-static bool progress_is_drawn; /* a progress line without its newline is on the terminal */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static bool progress_is_drawn; /* a progress line without its newline is on the terminal; guarded by the mutex */
 
 static void print_line(const char *prefix, const char *format, va_list arguments) {
   char text[2048];
   vsnprintf(text, sizeof text, format, arguments);
-  fprintf(stderr, "%s%s%s\n", progress_is_drawn ? "\r\033[K" : "", prefix, text);
+  pthread_mutex_lock(&mutex);
+  fprintf(stderr, "%s%s%s\n", progress_is_drawn ? CLEAR_LINE : "", prefix, text);
   progress_is_drawn = false;
+  pthread_mutex_unlock(&mutex);
 }
 
 void facet_log(const char *format, ...) {
@@ -68,38 +75,67 @@ static const char *format_seconds(double seconds, char *buffer, size_t n_bytes) 
   return buffer;
 }
 
-static void progress_print(const facet_progress *progress, int64_t done, const char *detail, bool finished) {
+/* "train: 1.20 M of 4.00 M (30 %) samples, 45.0 k samples/s, 1m02s left, loss 0.43" */
+static void progress_format(char *line, size_t n_bytes, const facet_progress *progress, int64_t done,
+                            const char *detail, bool finished) {
   const double seconds = facet_clock() - progress->start;
-  const double rate = seconds > 0 ? (double)done / seconds : 0;
-  char line[512], left[32] = "", total[64] = "";
+  const double rate = seconds > 0 ? (double)(done - progress->from) / seconds : 0;
+  const bool has_left = !finished && progress->total > 0 && rate > 0;
+  const int64_t left = progress->total > done ? progress->total - done : 0;
+  char time[32], total[64] = "";
   if (progress->total > 0)
     snprintf(total, sizeof total, " of %s (%.0f %%)", facet_format_count((double)progress->total),
              100.0 * (double)done / (double)progress->total);
-  if (!finished && progress->total > 0 && rate > 0)
-    format_seconds((double)(progress->total - done) / rate, left, sizeof left);
-  else
-    format_seconds(seconds, left, sizeof left);
-  snprintf(line, sizeof line, "%s: %s%s %s, %s %s/s, %s %s%s%s", progress->what, facet_format_count((double)done),
-           total, progress->unit, facet_format_count(rate), progress->unit, left,
-           finished || progress->total <= 0 ? "elapsed" : "left", detail && *detail ? ", " : "", detail ? detail : "");
-  if (isatty(STDERR_FILENO))
-    fprintf(stderr, "\r\033[K%s%s", line, finished ? "\n" : "");
-  else
-    fprintf(stderr, "%s\n", line);
-  progress_is_drawn = isatty(STDERR_FILENO) && !finished;
+  format_seconds(has_left ? (double)left / rate : seconds, time, sizeof time);
+  snprintf(line, n_bytes, "%s: %s%s %s, %s %s/s, %s %s%s%s", progress->what, facet_format_count((double)done), total,
+           progress->unit, facet_format_count(rate), progress->unit, time, has_left ? "left" : "elapsed",
+           detail && *detail ? ", " : "", detail ? detail : "");
+}
+
+/* A terminal that can redraw a line. */
+static bool on_terminal(void) {
+  const char *terminal = getenv("TERM");
+  return isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
+/* Cuts UTF-8 text so that it fits into one line of the terminal: a wrapped line could not be redrawn. */
+static void cut_to_terminal(char *line) {
+  struct winsize window;
+  int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 ? window.ws_col - 1 : 79;
+  for (char *c = line; *c; c++) {
+    const bool starts_character = ((unsigned char)*c & 0xc0) != 0x80;
+    if (starts_character && columns-- == 0) {
+      *c = 0;
+      return;
+    }
+  }
+}
+
+static void progress_print(const facet_progress *progress, int64_t done, const char *detail, bool terminal,
+                           bool finished) {
+  char line[1024];
+  progress_format(line, sizeof line, progress, done, detail, finished);
+  const bool redrawn = terminal && !finished;
+  if (redrawn) cut_to_terminal(line);
+  pthread_mutex_lock(&mutex);
+  fprintf(stderr, "%s%s%s", terminal ? CLEAR_LINE : "", line, redrawn ? "" : "\n");
+  progress_is_drawn = redrawn;
+  pthread_mutex_unlock(&mutex);
 }
 
 void facet_progress_update(facet_progress *progress, int64_t done, const char *detail) {
   if (facet_environment_get()->log == FACET_LOG_QUIET) return;
   const double now = facet_clock();
-  if (now - progress->last < (isatty(STDERR_FILENO) ? REDRAW_SECONDS : PLAIN_SECONDS)) return;
+  if (now - progress->last < REDRAW_SECONDS) return; /* never due; asking the terminal costs more than the clock */
+  const bool terminal = on_terminal();
+  if (!terminal && now - progress->last < PLAIN_SECONDS) return;
   progress->last = now;
-  progress_print(progress, done, detail, false);
+  progress_print(progress, done, detail, terminal, false);
 }
 
 void facet_progress_finish(facet_progress *progress, int64_t done, const char *detail) {
   if (facet_environment_get()->log == FACET_LOG_QUIET) return;
-  progress_print(progress, done, detail, true);
+  progress_print(progress, done, detail, on_terminal(), true);
 }
 
 /* Scales to a unit of three digits: 1234567 → "1.23 M". */

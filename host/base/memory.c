@@ -1,9 +1,12 @@
-/* Checked allocation with accounting, and arenas. Each block is preceded by a 64-byte header that keeps its size. */
+/* Checked allocation with accounting, and arenas.
+ *
+ *   block:  [slack][header, 64 bytes][content, aligned to 64 bytes][slack]
+ *
+ * calloc gives large blocks as fresh zero pages, so a large buffer costs neither time nor memory until it is touched. */
 #include "facet/memory.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,21 +14,27 @@
 #include "facet/environment.h"
 #include "facet/log.h"
 
+/* With AddressSanitizer header and slack are poisoned, so that an overrun of one byte is found. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, n_bytes) ((void)(address), (void)(n_bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, n_bytes) ((void)(address), (void)(n_bytes))
+#endif
+
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
+#define PAGE_BYTES ((size_t)4096)
 #define ARENA_BLOCK_BYTES ((size_t)64 << 10)
+#define OVERHEAD_BYTES ((size_t)2 * FACET_ALIGNMENT) /* header and slack */
 
 typedef struct block_header {
-  size_t n_bytes; /* without the header */
+  char *memory;   /* what calloc gave */
+  size_t n_bytes; /* of the content */
 } block_header;
 _Static_assert(sizeof(block_header) <= FACET_ALIGNMENT, "the header fits the alignment");
 
 static atomic_size_t in_use, peak;
 static atomic_int_fast64_t n_allocations;
-
-static facet_status allocation_failed(double n_bytes, const char *what) {
-  return facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot allocate %s for %s",
-                         facet_format_bytes(n_bytes), what);
-}
 
 static void account(size_t n_bytes) {
   size_t now = atomic_fetch_add(&in_use, n_bytes) + n_bytes;
@@ -34,40 +43,54 @@ static void account(size_t n_bytes) {
   }
 }
 
+static block_header *header_of(void *content) {
+  return (block_header *)(void *)((char *)content - FACET_ALIGNMENT);
+}
+
+/* Asks for huge pages in the whole pages of a large block: fewer TLB misses in random reads of tables. A kernel without
+ * them refuses; that costs speed only. */
+static void advise_huge_pages(const char *content, size_t n_bytes) {
+  if (n_bytes < HUGE_PAGE_BYTES) return;
+  const uintptr_t first = ((uintptr_t)content + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+  const uintptr_t end = ((uintptr_t)content + n_bytes) / PAGE_BYTES * PAGE_BYTES;
+  (void)madvise((void *)first, end - first, MADV_HUGEPAGE);
+}
+
 void *facet_memory_alloc(size_t count, size_t size, const char *what) {
-  const int64_t fail_at = facet_environment_get()->fail_allocation;
-  const bool fail = fail_at > 0 && atomic_fetch_add(&n_allocations, 1) + 1 == fail_at;
-  size_t n_bytes, padded;
-  if (fail || __builtin_mul_overflow(count, size, &n_bytes) ||
-      __builtin_add_overflow(n_bytes, 2 * (size_t)FACET_ALIGNMENT, &padded)) {
-    allocation_failed((double)count * (double)size, what);
-    return NULL;
+  const int64_t number = atomic_fetch_add(&n_allocations, 1) + 1;
+  size_t n_bytes, total;
+  char *memory = NULL;
+  if (number != facet_environment_get()->fail_allocation && !__builtin_mul_overflow(count, size, &n_bytes) &&
+      !__builtin_add_overflow(n_bytes, OVERHEAD_BYTES, &total)) {
+    memory = calloc(1, total);
   }
-  padded = (padded - 1) / FACET_ALIGNMENT * FACET_ALIGNMENT;
-  const bool is_large = padded >= HUGE_PAGE_BYTES;
-  char *memory = aligned_alloc(is_large ? HUGE_PAGE_BYTES : FACET_ALIGNMENT,
-                               is_large ? (padded + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES : padded);
   if (!memory) {
-    allocation_failed((double)n_bytes, what);
+    facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot allocate %s for %s",
+                    facet_format_bytes((double)count * (double)size), what);
     return NULL;
   }
-  if (is_large) madvise(memory, padded, MADV_HUGEPAGE);
-  memset(memory, 0, padded);
-  ((block_header *)memory)->n_bytes = n_bytes;
+  const size_t before = OVERHEAD_BYTES - (uintptr_t)memory % FACET_ALIGNMENT;
+  char *content = memory + before;
+  *header_of(content) = (block_header){memory, n_bytes};
+  advise_huge_pages(content, n_bytes);
+  ASAN_POISON_MEMORY_REGION(memory, before);
+  ASAN_POISON_MEMORY_REGION(content + n_bytes, total - before - n_bytes);
   account(n_bytes);
-  return memory + FACET_ALIGNMENT;
+  return content;
 }
 
 void facet_memory_free(void *pointer) {
   if (!pointer) return;
-  char *memory = (char *)pointer - FACET_ALIGNMENT;
-  atomic_fetch_sub(&in_use, ((block_header *)memory)->n_bytes);
-  free(memory);
+  ASAN_UNPOISON_MEMORY_REGION(header_of(pointer), FACET_ALIGNMENT);
+  const block_header header = *header_of(pointer);
+  ASAN_UNPOISON_MEMORY_REGION(header.memory, header.n_bytes + OVERHEAD_BYTES);
+  atomic_fetch_sub(&in_use, header.n_bytes);
+  free(header.memory);
 }
 
 facet_status facet_memory_grow(void **pointer, size_t *capacity, size_t needed, size_t size, const char *what) {
   if (needed <= *capacity) return FACET_OK;
-  size_t larger = *capacity + *capacity / 2 + 8;
+  size_t larger = *capacity + *capacity / 2 + 8; /* a count that needed its memory: no overflow */
   if (larger < needed) larger = needed;
   void *grown = facet_memory_alloc(larger, size, what);
   if (!grown) return FACET_ERROR_INTERNAL;
@@ -90,12 +113,16 @@ size_t facet_memory_in_use(void) {
 size_t facet_memory_peak(void) {
   return atomic_load(&peak);
 }
+void facet_memory_restart_count(void) {
+  atomic_store(&n_allocations, 0);
+}
 
+/* The block's content follows its header, FACET_ALIGNMENT bytes further. */
 typedef struct arena_block {
   struct arena_block *next;
-  size_t used, n_bytes;
-  char *memory;
+  size_t used, n_bytes; /* of the content */
 } arena_block;
+_Static_assert(sizeof(arena_block) <= FACET_ALIGNMENT, "the header fits the alignment");
 
 struct facet_arena {
   arena_block *blocks; /* the newest first; only it has room */
@@ -109,41 +136,45 @@ void facet_arena_destroy(facet_arena **arena) {
   if (!*arena) return;
   for (arena_block *block = (*arena)->blocks, *next; block; block = next) {
     next = block->next;
-    facet_memory_free(block->memory);
     facet_memory_free(block);
   }
   facet_memory_free(*arena);
   *arena = NULL;
 }
 
+static arena_block *add_block(facet_arena *arena, size_t n_bytes) {
+  size_t total;
+  if (n_bytes < ARENA_BLOCK_BYTES) n_bytes = ARENA_BLOCK_BYTES;
+  if (__builtin_add_overflow(n_bytes, (size_t)FACET_ALIGNMENT, &total)) total = SIZE_MAX; /* fails, with its message */
+  arena_block *block = facet_memory_alloc(total, 1, "an arena");
+  if (!block) return NULL;
+  *block = (arena_block){.next = arena->blocks, .n_bytes = n_bytes};
+  arena->blocks = block;
+  return block;
+}
+
+/* n_bytes of zeroed memory; `alignment` is a power of two up to FACET_ALIGNMENT. */
+static void *take(facet_arena *arena, size_t n_bytes, size_t alignment) {
+  arena_block *block = arena->blocks;
+  size_t first = block ? (block->used + alignment - 1) / alignment * alignment : 0;
+  if (!block || first > block->n_bytes || block->n_bytes - first < n_bytes) {
+    block = add_block(arena, n_bytes);
+    if (!block) return NULL;
+    first = 0;
+  }
+  block->used = first + n_bytes;
+  return (char *)block + FACET_ALIGNMENT + first;
+}
+
 void *facet_arena_alloc(facet_arena *arena, size_t count, size_t size) {
   size_t n_bytes;
-  if (__builtin_mul_overflow(count, size, &n_bytes) || n_bytes > SIZE_MAX - FACET_ALIGNMENT) {
-    allocation_failed((double)count * (double)size, "an arena");
-    return NULL;
-  }
-  n_bytes = (n_bytes + FACET_ALIGNMENT - 1) / FACET_ALIGNMENT * FACET_ALIGNMENT;
-  arena_block *block = arena->blocks;
-  if (!block || block->n_bytes - block->used < n_bytes) {
-    block = facet_memory_alloc(1, sizeof *block, "an arena");
-    if (!block) return NULL;
-    block->n_bytes = n_bytes > ARENA_BLOCK_BYTES ? n_bytes : ARENA_BLOCK_BYTES;
-    block->memory = facet_memory_alloc(block->n_bytes, 1, "an arena");
-    if (!block->memory) {
-      facet_memory_free(block);
-      return NULL;
-    }
-    block->next = arena->blocks;
-    arena->blocks = block;
-  }
-  void *result = block->memory + block->used;
-  block->used += n_bytes;
-  return result;
+  if (__builtin_mul_overflow(count, size, &n_bytes)) n_bytes = SIZE_MAX; /* fails, with its message */
+  return take(arena, n_bytes, FACET_ALIGNMENT);
 }
 
 char *facet_arena_strdup(facet_arena *arena, const char *text) {
   size_t n_bytes = strlen(text) + 1;
-  char *copy = facet_arena_alloc(arena, n_bytes, 1);
+  char *copy = take(arena, n_bytes, 1);
   return copy ? memcpy(copy, text, n_bytes) : NULL;
 }
 
@@ -152,8 +183,11 @@ char *facet_arena_printf(facet_arena *arena, const char *format, ...) {
   va_start(arguments, format);
   int length = vsnprintf(NULL, 0, format, arguments);
   va_end(arguments);
-  if (length < 0) return NULL;
-  char *text = facet_arena_alloc(arena, (size_t)length + 1, 1);
+  if (length < 0) {
+    facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot format \"%s\"", format);
+    return NULL;
+  }
+  char *text = take(arena, (size_t)length + 1, 1);
   if (!text) return NULL;
   va_start(arguments, format);
   vsnprintf(text, (size_t)length + 1, format, arguments);

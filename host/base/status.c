@@ -7,22 +7,39 @@
 static _Thread_local facet_error present;
 static int job_rank, job_n_ranks = 1; /* set once at start */
 
+/* Formats one line into text[size]: control characters (a newline in the name of a file) become '?', and what does not
+ * fit is cut and ends in "...". */
+static void format_line(char *text, size_t size, const char *format, va_list arguments) {
+  const int length = vsnprintf(text, size, format, arguments);
+  if (length < 0) text[0] = 0;
+  if (length >= (int)size) memcpy(text + size - 4, "...", 4);
+  for (char *c = text; *c; c++) {
+    if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+  }
+}
+
 facet_status facet_error_set(facet_status status, const char *file, int line, const char *format, ...) {
   char text[sizeof present.message]; /* the arguments may point into the present message */
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
+  format_line(text, sizeof text, format, arguments);
   va_end(arguments);
   present = (facet_error){.status = status, .rank = job_rank, .file = file, .line = line};
   memcpy(present.message, text, sizeof text);
   return status;
 }
 
+/* A failure that nobody described is still a failure: callers must not go on as if all were well. */
+static void require_error(void) {
+  if (present.status == FACET_OK) facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "undescribed error");
+}
+
 facet_status facet_error_context(const char *format, ...) {
   char text[sizeof present.message], context[sizeof present.message];
+  require_error();
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(context, sizeof context, format, arguments);
+  format_line(context, sizeof context, format, arguments);
   va_end(arguments);
   memcpy(text, present.message, sizeof text);
   snprintf(present.message, sizeof present.message, "%.700s: %.800s", context, text);
@@ -30,10 +47,13 @@ facet_status facet_error_context(const char *format, ...) {
 }
 
 facet_status facet_error_hint(const char *format, ...) {
+  char hint[sizeof present.hint];
+  require_error();
   va_list arguments;
   va_start(arguments, format);
-  vsnprintf(present.hint, sizeof present.hint, format, arguments);
+  format_line(hint, sizeof hint, format, arguments);
   va_end(arguments);
+  memcpy(present.hint, hint, sizeof hint);
   return present.status;
 }
 

@@ -22,11 +22,12 @@ typedef struct facet_environment {
   facet_log_level log;
 } facet_environment;
 
-/* Reads the variables; an unknown value is an error that names variable, value and what was expected. Called once
+/* Reads the variables (an empty one counts as unset); an unknown value is an error that names variable, value and what
+ * was expected. Whether this CPU has the named vector code is checked where it is chosen (host/cpu). Called once
  * by main; before that, and in tests, facet_environment_get gives the defaults. */
 facet_status facet_environment_read(void);
 const facet_environment *facet_environment_get(void);
-/* Replaces the switches (tests). */
+/* Replaces the switches and counts allocations from 1 again (tests). */
 void facet_environment_set(const facet_environment *environment);
 
 #endif

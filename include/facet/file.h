@@ -1,4 +1,6 @@
-/* Files: paths, whole-file reads, durable writes, checksums, locks, temporary spools. */
+/* Files: paths, whole-file reads, durable writes, checksums, locks.
+ *
+ * Errors are FACET_ERROR_IO and name the path and the reason that the system gives. */
 #ifndef FACET_FILE_H
 #define FACET_FILE_H
 
@@ -21,13 +23,14 @@ bool facet_directory_exists(const char *path);
 /* Creates a directory and its parents; an existing one is fine. */
 facet_status facet_directory_create(const char *path);
 
-/* Removes a directory and everything in it, without following links. A missing one is fine. */
+/* Removes a directory and everything in it, without following links (a link is removed itself). A missing one is fine. */
 facet_status facet_directory_remove(const char *path);
 
 /* Names in a directory (without . and ..), sorted; memory from the arena. */
 facet_status facet_directory_list(const char *path, facet_arena *arena, char ***names, int64_t *n_names);
 
-/* Reads a whole file, adding a 0 byte after it; the caller frees *text. Larger than max_bytes is an error. */
+/* Reads a whole file, adding a 0 byte after it; the caller frees *text. An error if it is not a regular file
+ * or is larger than max_bytes. */
 facet_status facet_file_read(const char *path, size_t max_bytes, char **text, size_t *n_bytes);
 
 /* Writes a whole file durably: temporary name beside it, fsync, rename, fsync of the directory. */
@@ -35,6 +38,8 @@ facet_status facet_file_write(const char *path, const char *text, size_t n_bytes
 
 facet_status facet_file_sync(const char *path);      /* fsync of a closed file */
 facet_status facet_directory_sync(const char *path); /* fsync of a directory */
+
+/* Renames durably: the directory that holds `to` is synced afterwards. Replaces a file, or an empty directory. */
 facet_status facet_file_rename(const char *from, const char *to);
 
 /* XXH3, 128 bit, of a whole file as 32 hex digits and a 0 byte; *n_bytes is its size. */
@@ -51,7 +56,7 @@ typedef struct facet_lock {
 facet_status facet_lock_acquire(const char *path, facet_lock *lock);
 void facet_lock_release(facet_lock *lock);
 
-/* Closes a stream after checking that everything was written; names the path in the error. */
+/* Closes a stream after checking that everything was written, and sets it to NULL, also on failure. NULL is fine. */
 facet_status facet_stream_close(FILE **stream, const char *path);
 
 #endif

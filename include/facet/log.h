@@ -6,19 +6,22 @@
 
 #include "facet/status.h"
 
-/* One line, unless FACET_LOG=quiet. Clears a progress line first. */
+/* Log lines may come from any thread; each is written in one piece.
+ * One line, unless FACET_LOG=quiet. Clears a progress line first. */
 void facet_log(const char *format, ...) FACET_PRINTF(1, 2);
-/* One line "warning: …". */
+/* One line "warning: …", with every FACET_LOG. */
 void facet_warn(const char *format, ...) FACET_PRINTF(1, 2);
-/* One line, only with FACET_LOG=debug. */
+/* One line "debug: …", only with FACET_LOG=debug. */
 void facet_debug(const char *format, ...) FACET_PRINTF(1, 2);
 
-/* A progress line: on a terminal one line that is redrawn at most ten times a second with rate and time left;
- * otherwise a plain line at most every ten seconds, and one at the end. Safe to call from one thread only. */
+/* A progress line: on a terminal one line that is redrawn at most ten times a second with rate and time left, cut to
+ * the terminal's width; otherwise a plain line at most every ten seconds; and one at the end. None with FACET_LOG=quiet.
+ * One thread updates a progress. */
 typedef struct facet_progress {
   const char *what;   /* "converting", "train" */
   const char *unit;   /* "rows", "samples" */
   int64_t total;      /* 0: unknown */
+  int64_t from;       /* done before the start (0); a resumed run sets it after facet_progress_start, for the rate */
   double start, last; /* seconds, monotonic clock */
 } facet_progress;
 

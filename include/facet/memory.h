@@ -37,6 +37,9 @@ char *facet_memory_strdup(const char *text);
 size_t facet_memory_in_use(void);
 size_t facet_memory_peak(void);
 
+/* Counts allocations for FACET_FAIL_ALLOCATION from 1 again; facet_environment_set and _read do this. */
+void facet_memory_restart_count(void);
+
 /* An arena hands out memory that is freed all at once. */
 typedef struct facet_arena facet_arena;
 
@@ -45,6 +48,7 @@ void facet_arena_destroy(facet_arena **arena);
 
 /* Zeroed and aligned to 64 bytes; NULL with the error set when memory is short. */
 void *facet_arena_alloc(facet_arena *arena, size_t count, size_t size);
+/* Strings follow each other without alignment. */
 char *facet_arena_strdup(facet_arena *arena, const char *text);
 char *facet_arena_printf(facet_arena *arena, const char *format, ...) FACET_PRINTF(2, 3);
 

@@ -37,11 +37,11 @@ float facet_rng_uniform(uint32_t word);
 uint64_t facet_rng_below(uint64_t bits, uint64_t n);
 
 /* Four standard normals from four words: Box-Muller with own polynomials for log, sine and cosine and explicit
- * fused multiply-adds, no libm. */
+ * fused multiply-adds, no libm. Relative error below 6e-7; the largest absolute value is 6.77. */
 void facet_rng_normals(const uint32_t word[4], float out[4]);
 /* The same without the FMA instruction (a test compares the bits). */
 void facet_rng_normals_portable(const uint32_t word[4], float out[4]);
-/* n normals from the blocks counter, counter + 1, … (in the last word). */
+/* n normals from the blocks counter, counter + 1, … (in the last word), as facet_rng_normals gives them; faster. */
 void facet_rng_fill_normals(facet_rng_key key, facet_rng_counter counter, int64_t n, float *out);
 
 /* Convenience for one scalar stream (initialisers, converters): the n-th 64-bit word or normal of a key. */

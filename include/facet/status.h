@@ -38,7 +38,8 @@ typedef struct facet_error {
 facet_status facet_error_set(facet_status status, const char *file, int line, const char *format, ...)
     FACET_PRINTF(4, 5);
 
-/* Adds "<context>: " before the present message; returns the status of the present error. */
+/* Adds "<context>: " before the present message; returns the status of the present error. Without a present error
+ * (a callee failed and did not say why) it makes one: FACET_ERROR_INTERNAL, "undescribed error". */
 facet_status facet_error_context(const char *format, ...) FACET_PRINTF(1, 2);
 
 /* Sets the hint of the present error; returns its status. */
@@ -52,13 +53,14 @@ facet_status facet_error_restore(const facet_error *error);
 
 void facet_error_clear(void);
 
-/* Prints "facet: error: <message>", the hint, and in debug builds the source position. */
+/* Prints "facet: <status name>: <message>", the hint, and in debug builds the source position. With more than one rank
+ * the line begins "facet: [rank 3] ". */
 void facet_error_print(FILE *stream);
 
 /* Short name of a status: "data error". */
 const char *facet_status_name(facet_status status);
 
-/* The rank that messages carry; 0 until set. A message names it when the job has more than one rank. */
+/* The rank that errors carry; 0 of 1 until set. Call once, before threads start. */
 void facet_error_set_rank(int rank, int n_ranks);
 
 #define FACET_FAIL(status, ...) return facet_error_set((status), __FILE__, __LINE__, __VA_ARGS__)

@@ -1,4 +1,4 @@
-/* Allocation, accounting, arenas, and the error context. */
+/* Allocation, accounting and arenas. */
 #include "facet/memory.h"
 
 #include <criterion/criterion.h>
@@ -60,24 +60,57 @@ Test(memory, arena) {
   cr_assert(arena == NULL && facet_memory_in_use() == 0);
 }
 
-static facet_status fails(int row) {
-  FACET_FAIL(FACET_ERROR_DATA, "row %d is wrong", row);
+Test(memory, the_count_of_allocations_restarts) {
+  facet_environment environment = *facet_environment_get();
+  environment.fail_allocation = 1;
+  for (int i = 0; i < 2; i++) {
+    facet_environment_set(&environment);
+    cr_assert(facet_memory_alloc(1, 1, "first") == NULL);
+    char *second = facet_memory_alloc(1, 1, "second");
+    cr_assert(second);
+    facet_memory_free(second);
+  }
 }
 
-Test(status, description_context_and_hint) {
-  cr_assert(fails(3) == FACET_ERROR_DATA);
-  cr_assert(facet_error_context("part-%d.h5", 1) == FACET_ERROR_DATA);
-  cr_assert(facet_error_hint("try %s", "again") == FACET_ERROR_DATA);
-  cr_assert_str_eq(facet_error_get()->message, "part-1.h5: row 3 is wrong");
-  facet_error copy = *facet_error_get();
-  facet_error_clear();
-  cr_assert(facet_error_get()->status == FACET_OK);
-  cr_assert(facet_error_restore(&copy) == FACET_ERROR_DATA);
-  cr_assert_str_eq(facet_error_get()->hint, "try again");
+Test(memory, a_failed_growth_keeps_the_array) {
+  int32_t *array = NULL;
+  size_t capacity = 0;
+  cr_assert(FACET_GROW(array, capacity, 4, "test") == FACET_OK);
+  array[3] = 42;
+  const int32_t *before = array;
+  const size_t capacity_before = capacity;
+  cr_assert(FACET_GROW(array, capacity, SIZE_MAX / 2, "too many rows") == FACET_ERROR_INTERNAL);
+  cr_assert(array == before && capacity == capacity_before && array[3] == 42);
+  cr_assert(strstr(facet_error_get()->message, "too many rows"));
+  facet_memory_free(array);
 }
 
-Test(status, a_message_may_quote_the_present_one) {
-  fails(1);
-  facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "wrapped: %s", facet_error_get()->message);
-  cr_assert_str_eq(facet_error_get()->message, "wrapped: row 1 is wrong");
+Test(memory, a_large_block_costs_nothing_until_it_is_touched) {
+  unsigned char *block = facet_memory_alloc((size_t)1 << 36, 1, "64 GiB of address space");
+  if (!block) cr_skip_test("this machine does not overcommit memory");
+  cr_assert(block[0] == 0 && block[((size_t)1 << 36) - 1] == 0);
+  facet_memory_free(block);
+}
+
+Test(memory, arena_is_zeroed_aligned_and_fails_cleanly) {
+  facet_arena *arena;
+  cr_assert(facet_arena_create(&arena) == FACET_OK);
+  cr_assert(facet_arena_strdup(arena, "odd"));
+  for (size_t size = 0; size < 200000; size = 2 * size + 1) {
+    unsigned char *p = facet_arena_alloc(arena, size, 1);
+    cr_assert(p && (uintptr_t)p % FACET_ALIGNMENT == 0);
+    for (size_t i = 0; i < size; i++) cr_assert(p[i] == 0);
+    memset(p, 0xff, size);
+    cr_assert_str_eq(facet_arena_strdup(arena, "text"), "text");
+  }
+  cr_assert(facet_arena_alloc(arena, SIZE_MAX / 2, 3) == NULL);
+  cr_assert(facet_arena_alloc(arena, SIZE_MAX - 8, 1) == NULL);
+  cr_assert(facet_error_get()->status == FACET_ERROR_INTERNAL);
+  facet_environment environment = *facet_environment_get();
+  environment.fail_allocation = 1;
+  facet_environment_set(&environment);
+  cr_assert(facet_arena_alloc(arena, 1 << 20, 1) == NULL);
+  cr_assert(facet_arena_alloc(arena, 1 << 20, 1) != NULL);
+  facet_arena_destroy(&arena);
+  cr_assert(facet_memory_in_use() == 0);
 }

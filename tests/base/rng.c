@@ -38,19 +38,41 @@ Test(rng, uniform_stays_inside_zero_and_one) {
   cr_assert(facet_rng_uniform(0) > 0 && facet_rng_uniform(0xffffffffu) < 1);
 }
 
-Test(rng, normals_agree_with_double_arithmetic) {
+/* The largest relative error of four normals against long double arithmetic. */
+static double relative_error(const uint32_t word[4]) {
+  float out[4];
+  double largest = 0;
+  facet_rng_normals(word, out);
+  for (int pair = 0; pair < 2; pair++) {
+    const long double u = (word[2 * pair] + 0.5L) * 0x1p-32L;
+    const long double angle = 2 * 3.14159265358979323846L * (word[2 * pair + 1] + 0.5L) * 0x1p-32L;
+    const long double x = sqrtl(-2 * logl(u)) * cosl(angle), y = sqrtl(-2 * logl(u)) * sinl(angle);
+    largest = fmax(largest, (double)fabsl((out[2 * pair] - x) / x));
+    largest = fmax(largest, (double)fabsl((out[2 * pair + 1] - y) / y));
+  }
+  return largest;
+}
+
+Test(rng, normals_agree_with_long_double_arithmetic) {
   facet_rng_key key = facet_rng_key_make(5, "accuracy");
   for (uint32_t i = 0; i < 200000; i++) {
     uint32_t word[4];
-    float out[4];
     facet_rng_block(key, facet_rng_counter_train(0, 0, 0, i), word);
-    facet_rng_normals(word, out);
-    for (int pair = 0; pair < 2; pair++) {
-      double u = ((double)word[2 * pair] + 0.5) * 0x1p-32, turn = (double)(word[2 * pair + 1] >> 8) * 0x1p-24;
-      double radius = sqrt(-2 * log(u)), angle = 2 * M_PI * turn;
-      double tolerance = 4e-7 * (radius + 1) + 6e-8 / (radius + 1e-3);
-      cr_assert(fabs(out[2 * pair] - radius * cos(angle)) < tolerance, "block %u", i);
-      cr_assert(fabs(out[2 * pair + 1] - radius * sin(angle)) < tolerance, "block %u", i);
+    cr_assert(relative_error(word) < 6e-7, "block %u: %g", i, relative_error(word));
+  }
+}
+
+/* u beside 0, √½ and 1; angles beside the multiples of π/4. */
+Test(rng, normals_are_accurate_at_the_seams) {
+  const uint32_t radii[] = {0, 0xb504f333, 0xffffffff};
+  for (uint32_t r = 0; r < 3; r++) {
+    for (uint32_t eighth = 0; eighth < 8; eighth++) {
+      for (uint32_t near = 0; near < 64; near++) {
+        const uint32_t word[4] = {radii[r] + near * (r == 2 ? ~0u : 1u), (eighth << 29) + near - 32,
+                                  radii[r] + near * (r == 2 ? ~0u : 256u), (eighth << 29) + 1000 * near};
+        cr_assert(relative_error(word) < 6e-7, "%08x %08x %08x %08x: %g", word[0], word[1], word[2], word[3],
+                  relative_error(word));
+      }
     }
   }
 }
@@ -102,20 +124,44 @@ Test(rng, known_bits_of_normals) {
   uint32_t bits[4];
   facet_rng_normals(word, out);
   memcpy(bits, out, sizeof bits);
-  const uint32_t expected[4] = {0x3f7dbb2f, 0xbf6cb6b3, 0xbf1e1ba2, 0xbef6d1ac};
+  const uint32_t expected[4] = {0x3f7dbb31, 0xbf6cb6b0, 0xbf1e1b9e, 0xbef6d1b1};
   cr_assert(memcmp(bits, expected, sizeof bits) == 0, "%08x %08x %08x %08x", bits[0], bits[1], bits[2], bits[3]);
 }
 
 Test(rng, filling_equals_single_blocks) {
+  enum { LARGEST = 1000 };
   facet_rng_key key = facet_rng_key_make(2, "fill");
-  float filled[10], four[4];
-  facet_rng_fill_normals(key, facet_rng_counter_train(3, 1, 7, 0), 10, filled);
-  for (uint32_t i = 0; i < 10; i++) {
-    uint32_t word[4];
-    facet_rng_block(key, facet_rng_counter_train(3, 1, 7, i / 4), word);
-    facet_rng_normals(word, four);
-    cr_assert(filled[i] == four[i % 4]);
+  float filled[LARGEST + 1], four[4];
+  const int64_t sizes[] = {0, 1, 10, 127, 128, 129, LARGEST};
+  for (int s = 0; s < 7; s++) {
+    filled[sizes[s]] = 77;
+    facet_rng_fill_normals(key, facet_rng_counter_train(3, 1, 7, 5), sizes[s], filled);
+    for (uint32_t i = 0; i < sizes[s]; i++) {
+      uint32_t word[4];
+      facet_rng_block(key, facet_rng_counter_train(3, 1, 7, 5 + i / 4), word);
+      facet_rng_normals_portable(word, four);
+      cr_assert(memcmp(&filled[i], &four[i % 4], sizeof(float)) == 0, "n %d, element %u", (int)sizes[s], i);
+    }
+    cr_assert(filled[sizes[s]] == 77);
   }
+}
+
+Test(rng, scalar_streams_do_not_repeat) {
+  facet_rng_key key = facet_rng_key_make(2, "scalar");
+  for (uint64_t i = 0; i < 100; i++) {
+    cr_assert(facet_rng_word64(key, i) != facet_rng_word64(key, i + 1));
+    cr_assert(facet_rng_normal(key, i) != facet_rng_normal(key, i + 1));
+  }
+  cr_assert(facet_rng_word64(key, 5) != facet_rng_word64(key, 5 + (1ull << 32)));
+}
+
+/* Each of the n positions should get item 0 equally often over many keys: χ² with n − 1 degrees of freedom. */
+Test(rng, permutations_of_few_items_are_even) {
+  enum { N = 5, KEYS = 20000 };
+  double count[N] = {0}, chi_square = 0;
+  for (uint64_t seed = 0; seed < KEYS; seed++) count[facet_rng_permute(facet_rng_key_make(seed, "even"), N, 0)]++;
+  for (int i = 0; i < N; i++) chi_square += pow(count[i] - KEYS / N, 2) / (KEYS / N);
+  cr_assert(chi_square < 23.5, "chi square %g", chi_square); /* 4 degrees of freedom, p = 1e-4 */
 }
 
 Test(rng, permutations_are_bijections) {

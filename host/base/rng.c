@@ -219,7 +219,9 @@ float facet_rng_normal(facet_rng_key key, uint64_t index) {
 
 /* ---- keyed permutation --------------------------------------------------------------------------------------- */
 
+/* Even numbers. Parts of a few bits mix slowly: with 6 rounds some positions of 5 items come 5 per cent too often. */
 #define FEISTEL_ROUNDS 6
+#define FEISTEL_ROUNDS_SMALL 16 /* up to 2^8 items */
 
 /* Mixes 64 bits (the finaliser of SplitMix64). */
 static uint64_t mix(uint64_t x) {
@@ -236,9 +238,10 @@ uint64_t facet_rng_permute(facet_rng_key key, uint64_t n, uint64_t index) {
   const int low = bits - bits / 2;
   const uint64_t masks[2] = {((uint64_t)1 << (bits / 2)) - 1, ((uint64_t)1 << low) - 1};
   const uint64_t k = (uint64_t)key.word[1] << 32 | key.word[0];
+  const uint64_t n_rounds = bits <= 8 ? FEISTEL_ROUNDS_SMALL : FEISTEL_ROUNDS;
   do {
     uint64_t left = index >> low, right = index & masks[1];
-    for (uint64_t round = 0; round < FEISTEL_ROUNDS; round++) {
+    for (uint64_t round = 0; round < n_rounds; round++) {
       const uint64_t next = left ^ (mix(right + k + (round + 1) * 0x9e3779b97f4a7c15u) & masks[round & 1]);
       left = right;
       right = next;

@@ -18,7 +18,7 @@ static int saved, reader;
 static void capture(void) {
   int ends[2];
   fflush(stderr);
-  cr_assert(pipe2(ends, O_NONBLOCK) == 0);
+  cr_assert(pipe(ends) == 0);
   saved = dup(STDERR_FILENO);
   dup2(ends[1], STDERR_FILENO);
   close(ends[1]);
@@ -28,7 +28,7 @@ static void capture(void) {
 /* Sends standard error to a terminal of `columns`. */
 static void capture_terminal(unsigned short columns, const char *kind) {
   fflush(stderr);
-  reader = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK);
+  reader = posix_openpt(O_RDWR | O_NOCTTY);
   cr_assert(reader >= 0 && grantpt(reader) == 0 && unlockpt(reader) == 0);
   int terminal = open(ptsname(reader), O_RDWR | O_NOCTTY);
   const struct winsize size = {.ws_row = 24, .ws_col = columns};
@@ -39,13 +39,14 @@ static void capture_terminal(unsigned short columns, const char *kind) {
   close(terminal);
 }
 
-/* Gives standard error back; what was written is in `text`. */
+/* Gives standard error back, which closes the other end; what was written is in `text`. */
 static void release(void) {
+  size_t used = 0;
   fflush(stderr);
-  ssize_t n = read(reader, text, sizeof text - 1);
-  text[n > 0 ? n : 0] = 0;
   dup2(saved, STDERR_FILENO);
   close(saved);
+  for (ssize_t n; (n = read(reader, text + used, sizeof text - 1 - used)) > 0;) used += (size_t)n;
+  text[used] = 0;
   close(reader);
 }
 

@@ -29,12 +29,17 @@ typedef struct facet_train_request {
 facet_status facet_train(const facet_train_request *request);
 
 /* Evaluates a split with a compiled graph: runs the first max_samples rows in order, collects metrics. `sink` (may be
- * NULL) receives the logits of each batch in shard order. */
+ * NULL) receives the logits of each batch in shard order; a status other than FACET_OK from it ends the evaluation. */
 typedef facet_status (*facet_score_sink)(void *context, const facet_batch *batch, const facet_real *logit);
 facet_status facet_evaluate(facet_executor *executor, facet_dataset *dataset, const facet_config *config,
                             facet_score_sink sink, void *context, facet_metrics_result *result);
 
-/* A model for scoring: configuration, parameters and executor loaded from a checkpoint. */
+/* Rows that facet_evaluate runs, and the batch size of the evaluate program. */
+int64_t facet_evaluate_n_samples(const facet_dataset *dataset, const facet_config *config);
+int64_t facet_evaluate_batch_size(const facet_config *config);
+
+/* A model for scoring: configuration, parameters and executor loaded from a checkpoint (or a run: its best, else its
+ * newest). `sets` change the stored configuration as --set does; split NULL is data.test. */
 typedef struct facet_scorer facet_scorer;
 facet_status facet_scorer_open(const char *checkpoint_or_run, const char *const *sets, int n_sets, const char *device,
                                const char *split, facet_scorer **scorer);

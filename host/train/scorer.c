@@ -1,0 +1,97 @@
+/* A checkpoint made ready for scoring. */
+#include <omp.h>
+#include <string.h>
+
+#include "facet/memory.h"
+#include "facet/model.h"
+#include "facet/trainer.h"
+
+struct facet_scorer {
+  char checkpoint[FACET_PATH_MAX];
+  facet_config *config;
+  facet_schema *schema; /* of the checkpoint */
+  facet_device *device;
+  facet_dataset *dataset;
+  facet_parameters *parameters;
+  facet_graph *graph;
+  facet_executor *executor;
+};
+
+/* The data set must have the features that the model was trained on. */
+static facet_status check_schema(const facet_scorer *scorer) {
+  char text[512];
+  const facet_schema *schema = facet_dataset_schema(scorer->dataset);
+  if (!facet_schema_difference(scorer->schema, schema, text, sizeof text)) return FACET_OK;
+  FACET_FAIL(FACET_ERROR_DATA, "%s does not match the schema of %s: %s", schema->path, scorer->checkpoint, text);
+}
+
+int64_t facet_evaluate_batch_size(const facet_config *config) {
+  if (config->evaluate.batch_size > 0) return config->evaluate.batch_size;
+  return config->train.batch_size / config->train.accumulate;
+}
+
+static facet_status load(facet_scorer *scorer, const char *const *sets, int n_sets, const char *device,
+                         const char *split) {
+  char path[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(path, "%s/config.yaml", scorer->checkpoint));
+  FACET_TRY(facet_config_load(path, sets, n_sets, &scorer->config));
+  const facet_config *config = scorer->config;
+  if (config->train.threads > 0) omp_set_num_threads((int)config->train.threads);
+  FACET_TRY(facet_path_format(path, "%s/schema.yaml", scorer->checkpoint));
+  FACET_TRY(facet_schema_load(path, &scorer->schema));
+  FACET_TRY(facet_device_open(device, &scorer->device));
+  FACET_TRY(facet_dataset_open(config->data_path, split ? split : config->data.test, &scorer->dataset));
+  FACET_TRY(check_schema(scorer));
+  FACET_TRY(facet_parameters_create(&scorer->parameters));
+  FACET_TRY(facet_model_build(config->model, config->model_options, FACET_PROGRAM_EVALUATE,
+                              facet_dataset_schema(scorer->dataset), facet_evaluate_batch_size(config),
+                              config->data.max_length, scorer->parameters, &scorer->graph));
+  FACET_TRY(facet_parameters_allocate(scorer->parameters, (uint64_t)config->train.seed, false));
+  FACET_TRY(facet_executor_create(scorer->graph, scorer->device, false, &scorer->executor));
+  const facet_checkpoint checkpoint = {
+      .config = config, .schema = facet_dataset_schema(scorer->dataset), .parameters = scorer->parameters};
+  return facet_checkpoint_read(scorer->checkpoint, &checkpoint);
+}
+
+facet_status facet_scorer_open(const char *checkpoint_or_run, const char *const *sets, int n_sets, const char *device,
+                               const char *split, facet_scorer **out) {
+  facet_scorer *scorer;
+  facet_status status = FACET_OK;
+  FACET_TRY(FACET_ALLOC(scorer, 1, "scorer"));
+  FACET_TRY_GOTO(status, fail, facet_checkpoint_resolve(checkpoint_or_run, scorer->checkpoint));
+  FACET_TRY_GOTO(status, fail, load(scorer, sets, n_sets, device, split));
+  *out = scorer;
+  return FACET_OK;
+fail:
+  facet_scorer_close(&scorer);
+  return status;
+}
+
+void facet_scorer_close(facet_scorer **scorer) {
+  facet_scorer *s = *scorer;
+  if (!s) return;
+  facet_executor_destroy(&s->executor);
+  facet_graph_destroy(&s->graph);
+  facet_parameters_destroy(&s->parameters);
+  facet_dataset_close(&s->dataset);
+  facet_device_close(&s->device);
+  facet_schema_destroy(&s->schema);
+  facet_config_destroy(&s->config);
+  facet_memory_free(s);
+  *scorer = NULL;
+}
+
+facet_status facet_scorer_run(facet_scorer *scorer, facet_score_sink sink, void *context,
+                              facet_metrics_result *result) {
+  return facet_evaluate(scorer->executor, scorer->dataset, scorer->config, sink, context, result);
+}
+
+const facet_config *facet_scorer_config(const facet_scorer *scorer) {
+  return scorer->config;
+}
+facet_dataset *facet_scorer_dataset(const facet_scorer *scorer) {
+  return scorer->dataset;
+}
+const char *facet_scorer_checkpoint(const facet_scorer *scorer) {
+  return scorer->checkpoint;
+}

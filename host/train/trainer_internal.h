@@ -1,0 +1,59 @@
+/* What trainer.c (the loop) and trainer_setup.c (everything before it) share. */
+#ifndef FACET_TRAIN_TRAINER_INTERNAL_H
+#define FACET_TRAIN_TRAINER_INTERNAL_H
+
+#include "facet/file.h"
+#include "facet/log.h"
+#include "facet/trainer.h"
+#include "train/run_log.h"
+
+typedef struct facet_update_sums { /* over micro-batches */
+  double weight;                   /* Σ valid · weight */
+  double total;                    /* Σ weight · total loss */
+  double *part;                    /* [n_parts] the same of each loss and monitor */
+  int64_t samples;
+  double seconds, wait; /* of training, and of waiting for data in it */
+} facet_update_sums;
+
+typedef struct facet_trainer {
+  const facet_train_request *request;
+  const facet_config *config;
+  facet_lock lock;
+  char start[FACET_PATH_MAX]; /* checkpoint that the run starts from; "" : none */
+
+  facet_device *device;
+  facet_dataset *train, *valid, *test; /* valid, test: NULL where the data set has no such split */
+  facet_parameters *parameters;
+  facet_graph *train_graph, *evaluate_graph;
+  facet_executor *train_executor, *evaluate_executor;
+  facet_optimizer *optimizer;
+  facet_loader *loader; /* of the present epoch; NULL between epochs */
+  facet_run_log *log;
+  facet_progress progress;
+
+  facet_train_state state;
+  int64_t total_steps;      /* updates of the whole training */
+  int64_t saved_step;       /* of the newest checkpoint; −1: none */
+  int64_t first_samples;    /* state.samples when this process began */
+  bool improved;            /* the last evaluation was the best so far and is not yet saved */
+  facet_update_sums window; /* since the last log */
+  double weight_sum;        /* Σ valid · weight of the present update */
+  int64_t n_update_samples; /* of the present update */
+  double update_start;      /* clock */
+  double rate, sparse_rate; /* of the last update */
+  double gradient_norm;     /* of the last update, before clipping; NaN: it had no weight */
+  int n_parts;              /* losses and monitors */
+  facet_log_value *parts;   /* [n_parts] names, and values of the last log */
+  char detail[256];         /* of the progress line */
+  char valid_detail[96];    /* its last validation metric */
+} facet_trainer;
+
+/* Opens, builds, allocates and restores; *finished: the run is complete and nothing was opened. The caller destroys the
+ * trainer in any case. */
+facet_status facet_trainer_prepare(facet_trainer *trainer, bool *finished);
+void facet_trainer_destroy(facet_trainer *trainer);
+
+/* False when the epochs or steps are done, or early stopping has struck. */
+bool facet_trainer_wants_update(const facet_config *config, const facet_train_state *state);
+
+#endif

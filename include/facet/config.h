@@ -1,12 +1,13 @@
 /* The configuration of a run: CONFIG.yaml with the sections model, data, optimizer, train and evaluate.
  *
- * One table of options per section (host/train/config.c; a model's own options are in models/<model>.c) drives the
+ * One table of options per section (host/train/config_options.c; a model's own options are in models/<model>.c) drives the
  * parser, --help and docs/config.md. Values given by --set section.key=value win over the file. */
 #ifndef FACET_CONFIG_H
 #define FACET_CONFIG_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "facet/file.h"
 #include "facet/options.h"
@@ -40,7 +41,7 @@ typedef enum facet_order_kind { FACET_ORDER_SHUFFLED, FACET_ORDER_CHRONOLOGICAL 
 typedef enum facet_gauc_weight { FACET_GAUC_SAMPLES, FACET_GAUC_POSITIVES, FACET_GAUC_NONE } facet_gauc_weight;
 
 typedef struct facet_data_options {
-  char path[FACET_OPTION_MAX_TEXT];  /* data set directory; relative to the configuration file */
+  char path[FACET_OPTION_MAX_TEXT];  /* data set directory; relative to the configuration file, or by --set to the working directory */
   char train[FACET_OPTION_MAX_TEXT]; /* split names (subdirectories): "train", "valid", "test" */
   char valid[FACET_OPTION_MAX_TEXT];
   char test[FACET_OPTION_MAX_TEXT];
@@ -83,7 +84,7 @@ typedef struct facet_train_options {
   int64_t checkpoint_every; /* steps; 0: at each evaluation and at the end */
   int64_t keep_checkpoints; /* newest ones kept, besides the best */
   /* metric that chooses the best checkpoint, early stopping and the plateau: "auc", "gauc", "logloss", … */
-  char monitor[64];
+  char monitor[FACET_OPTION_MAX_TEXT];
   int64_t early_stop; /* stop after this many evaluations without improvement; 0: never */
   double min_improvement;
   /* checkpoint whose parameters and tables start the run; its vocabularies may be smaller */
@@ -101,7 +102,7 @@ typedef struct facet_evaluate_options {
 
 typedef struct facet_config {
   char path[FACET_PATH_MAX];      /* the configuration file, for messages */
-  char data_path[FACET_PATH_MAX]; /* data.path resolved against the configuration file's directory */
+  char data_path[FACET_PATH_MAX]; /* data.path as an absolute path */
   const facet_model *model;       /* from model.name */
   void *model_options;            /* the model's struct, owned */
   facet_data_options data;
@@ -122,6 +123,11 @@ void facet_config_destroy(facet_config **config);
 /* Writes the resolved configuration as YAML that facet_config_load reads back to equal values. data.path is written
  * as an absolute path. */
 facet_status facet_config_write(const facet_config *config, const char *path);
+facet_status facet_config_print(const facet_config *config, FILE *stream);
+
+/* Prints the reference of all sections and of every model's options, as help text or as the Markdown of
+ * docs/config.md. */
+void facet_config_print_reference(FILE *stream, bool markdown);
 
 /* Compares two configurations key by key; *key (a static or thread-local string "section.key") is NULL if equal. Keys that only
  * change speed or reporting (threads, log_every, prefetch, keep_checkpoints, memory_mb, spill_directory, epochs,

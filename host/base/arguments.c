@@ -158,7 +158,7 @@ facet_status facet_arguments_parse(const facet_argument *table, int argc, char *
 }
 
 static const char *value_name(const facet_argument *argument) {
-  static const char *const names[] = {"", "TEXT", "N", "X", "", "TEXT"}; /* by facet_argument_type */
+  static const char *const names[] = {"", "TEXT", "N", "X", "NAME", "TEXT"}; /* by facet_argument_type */
   return argument->value ? argument->value : names[argument->type];
 }
 

@@ -4,7 +4,7 @@
 
 #include "facet/config.h"
 
-#define MAX_COUNT 1e15 /* beyond any number of steps or rows */
+#define MAX_COUNT 1e12 /* steps or samples: beyond any run */
 #define SHARE 0.999999 /* the largest number below 1 that a decay may have */
 
 static const char *const order_names[] = {"shuffled", "chronological", NULL};
@@ -30,8 +30,8 @@ static const facet_option data_options[] = {
     TEXT(valid, "valid", "Split evaluated during training, which chooses the best checkpoint; empty: none."),
     TEXT(test, "test", "Split evaluated by `facet evaluate` unless it is told another one; empty: none."),
     CHOICE(order, "shuffled", order_names, "Order of the samples in an epoch; chronological keeps the stored order."),
-    INT(shuffle_block, "256", 1, MAX_COUNT, "Rows that stay together when the blocks of the split are permuted."),
-    INT(shuffle_window, "256", 0, MAX_COUNT,
+    INT(shuffle_block, "256", 1, 1e9, "Rows that stay together when the blocks of the split are permuted."),
+    INT(shuffle_window, "256", 0, 1e9,
         "Permuted blocks among which single rows are permuted; 0: the whole split at once."),
     INT(max_length, "0", 0, 1e6, "Newest events of each sequence that a sample sees; 0: max_length of the schema."),
     INT(prefetch, "2", 1, 64, "Batches prepared ahead by the reader thread."),

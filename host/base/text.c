@@ -34,10 +34,12 @@ bool facet_text_double(const char *text, double *out) {
 }
 
 const char *facet_text_format_double(double value, char *buffer, size_t n_bytes) {
+  char text[32];
   for (int digits = 1; digits <= 17; digits++) {
-    snprintf(buffer, n_bytes, "%.*g", digits, value);
-    if (strtod(buffer, NULL) == value) break;
+    snprintf(text, sizeof text, "%.*g", digits, value);
+    if (strtod(text, NULL) == value) break;
   }
+  snprintf(buffer, n_bytes, "%s", text);
   return buffer;
 }
 

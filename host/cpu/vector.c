@@ -30,7 +30,7 @@ const facet_vector *facet_vector_find(const char *name) {
 
 static const facet_vector *best(void) {
   int i = 0;
-  while (!cpu_has(all[i])) i++; /* portable, the last, is always there */
+  while (i < N_ALL - 1 && !cpu_has(all[i])) i++; /* portable, the last, is always there */
   return all[i];
 }
 

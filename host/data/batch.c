@@ -105,6 +105,7 @@ static facet_status create_scopes(const facet_batch_layout *layout, facet_batch_
     FACET_TRY(BATCH_ARRAY(arena, scratch->scopes[s].first, layout->batch_size, 1));
     FACET_TRY(BATCH_ARRAY(arena, scratch->scopes[s].count, layout->batch_size, 1));
   }
+  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the loop above has run for s = 0 */
   for (int64_t k = 0; k < layout->batch_size; k++) scratch->scopes[0].count[k] = 1;
   return FACET_OK;
 }

@@ -129,7 +129,7 @@ facet_status facet_hdf5_set_format(hid_t file, const char *format, int64_t versi
 
 facet_status facet_hdf5_check_format(hid_t file, const char *format, int64_t version) {
   char stored_format[64];
-  int64_t stored_version;
+  int64_t stored_version = 0;
   FACET_TRY(facet_hdf5_get_string(file, "facet_format", stored_format, sizeof stored_format));
   if (strcmp(stored_format, format))
     return facet_hdf5_error(FACET_ERROR_DATA, file, NULL, "facet_format is \"%s\", expected \"%s\"", stored_format,

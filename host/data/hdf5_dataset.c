@@ -202,7 +202,7 @@ facet_status facet_hdf5_read(hid_t location, const char *name, facet_hdf5_type t
   FACET_HDF5_SCOPED hid_t dataset = -1;
   facet_hdf5_type stored;
   int stored_rank;
-  int64_t stored_dims[FACET_HDF5_MAX_RANK];
+  int64_t stored_dims[FACET_HDF5_MAX_RANK] = {0};
   char a[96], b[96];
   FACET_TRY(facet_hdf5_dataset_open(location, name, &dataset));
   FACET_TRY(facet_hdf5_dataset_shape(dataset, &stored, &stored_rank, stored_dims));

@@ -63,7 +63,8 @@ const char *facet_status_name(facet_status status);
 /* The rank that errors carry; 0 of 1 until set. Call once, before threads start. */
 void facet_error_set_rank(int rank, int n_ranks);
 
-#define FACET_FAIL(status, ...) return facet_error_set((status), __FILE__, __LINE__, __VA_ARGS__)
+/* Names the status again as the value, so that static analysis knows that it is not FACET_OK. */
+#define FACET_FAIL(status, ...) return (void)facet_error_set((status), __FILE__, __LINE__, __VA_ARGS__), (status)
 
 #define FACET_CHECK(condition, status, ...)                                                                            \
   do {                                                                                                                 \

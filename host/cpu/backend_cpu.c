@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu/vector.h"
 #include "facet/backend.h"
 #include "facet/memory.h"
 
@@ -14,6 +15,7 @@ typedef struct facet_device_cpu {
 
 static facet_status cpu_open(int index, facet_device **device) {
   facet_device_cpu *cpu = NULL;
+  FACET_TRY(facet_vector_select());
   FACET_TRY(FACET_ALLOC(cpu, 1, "device"));
   cpu->device = (facet_device){.backend = &facet_backend_cpu, .index = index};
   cpu->n_threads = omp_get_max_threads();
@@ -30,7 +32,8 @@ static facet_status cpu_query(facet_device *device, facet_device_info *info) {
   const facet_device_cpu *cpu = (const facet_device_cpu *)device;
   info->n_threads = cpu->n_threads;
   info->memory_bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-  snprintf(info->name, sizeof info->name, "CPU, %d thread%s", cpu->n_threads, cpu->n_threads == 1 ? "" : "s");
+  snprintf(info->name, sizeof info->name, "CPU, %d thread%s, %s", cpu->n_threads, cpu->n_threads == 1 ? "" : "s",
+           facet_vector_get()->name);
   return FACET_OK;
 }
 

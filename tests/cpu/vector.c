@@ -1,0 +1,200 @@
+/* Vector kernels of every instruction set that this CPU has, against double code. */
+#include "cpu/vector.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "facet/environment.h"
+#include "facet/rng.h"
+
+enum { N = 1003 };
+
+static const char *const names[] = {"portable", "avx2", "avx512"};
+
+/* Calls check(vector) for each instruction set that is there. */
+static void for_each(void (*check)(const facet_vector *)) {
+  for (int i = 0; i < 3; i++) {
+    const facet_vector *vector = facet_vector_find(names[i]);
+    if (vector) check(vector);
+  }
+}
+
+static void fill(const char *purpose, double scale, facet_real *x) {
+  facet_rng_key key = facet_rng_key_make(11, purpose);
+  for (int64_t i = 0; i < N; i++) x[i] = (facet_real)(scale * (double)facet_rng_normal(key, (uint64_t)i));
+}
+
+static void expect_close(const char *isa, const char *what, int64_t i, double value, double expected, double ulps) {
+  double bound = ulps * FACET_REAL_EPSILON * fabs(expected) + 1e-44;
+  cr_assert(fabs(value - expected) <= bound, "%s %s, element %lld: %.9g, expected %.9g", isa, what, (long long)i, value,
+            expected);
+}
+
+typedef void elementwise(int64_t n, const facet_real *x, facet_real *y);
+
+static void check_function(const char *isa, const char *what, elementwise *function, double (*exact)(double)) {
+  static const double special[] = {0, 1e-30, -1e-30, 1e-4, -1e-4, 0.5, -0.5, 10, -10, 40, -40, 85, -85};
+  facet_real x[N], y[N];
+  fill("x", 5, x);
+  for (size_t i = 0; i < sizeof special / sizeof *special; i++) x[i] = (facet_real)special[i];
+  for (int64_t i = 100; i < 500; i++) x[i] = (facet_real)(-80 + 0.4 * (double)(i - 100));
+  memset(y, 0xFF, sizeof y);
+  function(N - 1, x, y);
+  for (int64_t i = 0; i < N - 1; i++) expect_close(isa, what, i, (double)y[i], exact((double)x[i]), 4);
+  cr_assert(isnan(y[N - 1]), "%s %s wrote behind the range", isa, what);
+}
+
+static double exact_sigmoid(double x) {
+  return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+}
+static double exact_softplus(double x) {
+  return fmax(x, 0) + log1p(exp(-fabs(x)));
+}
+
+static void check_limits(const char *isa, const char *what, elementwise *function, double low, double high) {
+  facet_real x[] = {(facet_real)-INFINITY, (facet_real)INFINITY, (facet_real)-1e30, (facet_real)1e30, (facet_real)NAN},
+             y[5];
+  function(5, x, y);
+  cr_assert((double)y[0] == low && (double)y[1] == high, "%s %s at infinity: %g, %g", isa, what, (double)y[0],
+            (double)y[1]);
+  cr_assert((double)y[2] == fmax(low, -1e30f) && !isnan(y[3]), "%s %s of large numbers", isa, what);
+  cr_assert(isnan(y[4]), "%s %s loses NaN: %g", isa, what, (double)y[4]);
+}
+
+static void check_functions(const facet_vector *vector) {
+  check_function(vector->name, "exp", vector->exp, exp);
+  check_function(vector->name, "sigmoid", vector->sigmoid, exact_sigmoid);
+  check_function(vector->name, "softplus", vector->softplus, exact_softplus);
+  check_function(vector->name, "tanh", vector->tanh, tanh);
+  check_limits(vector->name, "exp", vector->exp, 0, INFINITY);
+  check_limits(vector->name, "sigmoid", vector->sigmoid, 0, 1);
+  check_limits(vector->name, "softplus", vector->softplus, 0, INFINITY);
+  check_limits(vector->name, "tanh", vector->tanh, -1, 1);
+}
+Test(vector, functions) {
+  for_each(check_functions);
+}
+
+static void check_algebra(const facet_vector *vector) {
+  facet_real x[N], y[N], z[N], w[N];
+  fill("x", 1, x);
+  fill("y", 1, y);
+  memcpy(z, y, sizeof z);
+  vector->axpy(N - 1, (facet_real)0.3, x, z);
+  double dot = 0, squares = 0, size = 0;
+  for (int64_t i = 0; i < N - 1; i++) {
+    double term = (double)(facet_real)0.3 * (double)x[i];
+    cr_assert(fabs((double)z[i] - (double)y[i] - term) <= FACET_REAL_EPSILON * (fabs(term) + fabs((double)y[i])),
+              "%s axpy", vector->name);
+    dot += (double)x[i] * (double)y[i];
+    size += fabs((double)x[i] * (double)y[i]);
+    squares += (double)x[i] * (double)x[i];
+  }
+  cr_assert_eq(z[N - 1], y[N - 1], "%s axpy wrote behind the range", vector->name);
+  cr_assert(fabs((double)vector->dot(N - 1, x, y) - dot) <= 30 * FACET_REAL_EPSILON * size, "%s dot", vector->name);
+  cr_assert(fabs(vector->square_sum(N - 1, x) - squares) <= 1e-12 * squares, "%s square_sum", vector->name);
+  memcpy(w, x, sizeof w);
+  vector->scale(N - 1, -2, w);
+  cr_assert(w[0] == -2 * x[0] && w[N - 2] == -2 * x[N - 2] && w[N - 1] == x[N - 1], "%s scale", vector->name);
+  memcpy(w, x, sizeof w);
+  vector->add_row(59, 17, y, w); /* 59 × 17 = N */
+  for (int64_t i = 0; i < N; i++) cr_assert_eq(w[i], x[i] + y[i % 17], "%s add_row", vector->name);
+}
+Test(vector, algebra) {
+  for_each(check_algebra);
+}
+
+static void check_row_sum(const facet_vector *vector) { /* widths around the register block */
+  for (int64_t width = 1; width <= 19; width++) {
+    facet_real x[N], scale[40], out[20];
+    const facet_real *row[40];
+    fill("x", 1, x);
+    for (int64_t i = 0; i < 40; i++)
+      row[i] = x + (i * 13) % 40 * width, scale[i] = (facet_real)(0.25 * (double)(i + 1));
+    for (int64_t j = 0; j < 20; j++) out[j] = (facet_real)j;
+    vector->row_sum(40, width, row, scale, out);
+    for (int64_t j = 0; j < width; j++) {
+      double sum = (double)j, size = (double)j;
+      for (int64_t i = 0; i < 40; i++) {
+        sum += (double)scale[i] * (double)row[i][j];
+        size += fabs((double)scale[i] * (double)row[i][j]);
+      }
+      cr_assert(fabs((double)out[j] - sum) <= 20 * FACET_REAL_EPSILON * size, "%s row_sum of width %lld", vector->name,
+                (long long)width);
+    }
+    cr_assert_eq(out[width], (facet_real)width, "%s row_sum wrote behind the row", vector->name);
+  }
+}
+Test(vector, row_sum) {
+  for_each(check_row_sum);
+}
+
+static void check_adam(const facet_vector *vector) {
+  facet_adam_step s = {(facet_real)0.5,  (facet_real)0.01, (facet_real)0.002, (facet_real)0.1,
+                       (facet_real)1.25, (facet_real)0.9,  (facet_real)0.99,  (facet_real)1e-6};
+  facet_real g[N], m[N], v[N], w[N], m0[N], v0[N], w0[N];
+  fill("g", 1, g);
+  fill("m", 1, m0);
+  fill("v", 1, v0);
+  fill("w", 1, w0);
+  for (int64_t i = 0; i < N; i++) v0[i] = (facet_real)fabs((double)v0[i]);
+  memcpy(m, m0, sizeof m), memcpy(v, v0, sizeof v), memcpy(w, w0, sizeof w);
+  vector->adam(&s, N - 1, g, m, v, w);
+  for (int64_t i = 0; i < N - 1; i++) {
+    double gradient = (double)s.scale * (double)g[i] + (double)s.l2 * (double)w0[i];
+    double first = (double)s.beta1 * (double)m0[i] + (1 - (double)s.beta1) * gradient;
+    double second = (double)s.beta2 * (double)v0[i] + (1 - (double)s.beta2) * gradient * gradient;
+    double step = (double)s.rate * first / (sqrt(second) * (double)s.root + (double)s.eps);
+    double weight = (double)w0[i] - (double)s.decay * (double)w0[i] - step;
+    cr_assert(fabs((double)m[i] - first) <= 8 * FACET_REAL_EPSILON * (fabs(first) + fabs(gradient)), "%s adam m",
+              vector->name);
+    cr_assert(fabs((double)v[i] - second) <= 8 * FACET_REAL_EPSILON * (second + 1), "%s adam v", vector->name);
+    cr_assert(fabs((double)w[i] - weight) <= 32 * FACET_REAL_EPSILON * (1 + fabs(step)) * (1 + fabs((double)w0[i])),
+              "%s adam w, element %lld: %.9g, expected %.9g", vector->name, (long long)i, (double)w[i], weight);
+  }
+  cr_assert(m[N - 1] == m0[N - 1] && v[N - 1] == v0[N - 1] && w[N - 1] == w0[N - 1], "%s adam wrote behind the range",
+            vector->name);
+}
+Test(vector, adam) {
+  for_each(check_adam);
+}
+
+static void check_adagrad(const facet_vector *vector) {
+  facet_adagrad_step s = {(facet_real)0.5, (facet_real)0.01, (facet_real)0.1, (facet_real)1e-6};
+  facet_real g[N], a[N], w[N], w0[N];
+  fill("g", 1, g);
+  fill("w", 1, w0);
+  for (int64_t i = 0; i < N; i++) a[i] = (facet_real)0.25;
+  memcpy(w, w0, sizeof w);
+  vector->adagrad(&s, N - 1, g, a, w);
+  for (int64_t i = 0; i < N - 1; i++) {
+    double gradient = (double)s.scale * (double)g[i] + (double)s.l2 * (double)w0[i];
+    double sum = 0.25 + gradient * gradient;
+    double weight = (double)w0[i] - (double)s.rate * gradient / (sqrt(sum) + (double)s.eps);
+    cr_assert(fabs((double)a[i] - sum) <= 8 * FACET_REAL_EPSILON * sum, "%s adagrad accumulator", vector->name);
+    cr_assert(fabs((double)w[i] - weight) <= 16 * FACET_REAL_EPSILON * (0.1 + fabs((double)w0[i])), "%s adagrad w",
+              vector->name);
+  }
+  cr_assert(a[N - 1] == (facet_real)0.25 && w[N - 1] == w0[N - 1], "%s adagrad wrote behind the range", vector->name);
+}
+Test(vector, adagrad) {
+  for_each(check_adagrad);
+}
+
+Test(vector, selection) {
+  facet_environment environment = {.isa = "portable", .log = FACET_LOG_INFO};
+  facet_environment_set(&environment);
+  cr_assert_eq(facet_vector_select(), FACET_OK);
+  cr_assert_str_eq(facet_vector_get()->name, "portable");
+  strcpy(environment.isa, "neon");
+  facet_environment_set(&environment);
+  cr_assert_eq(facet_vector_select(), FACET_ERROR_USAGE);
+  cr_assert(strstr(facet_error_get()->message, "FACET_ISA=neon"), "%s", facet_error_get()->message);
+  cr_assert_str_eq(facet_vector_get()->name, "portable", "an error changed the choice");
+  environment.isa[0] = 0;
+  facet_environment_set(&environment);
+  cr_assert_eq(facet_vector_select(), FACET_OK);
+  cr_assert_not_null(facet_vector_find(facet_vector_get()->name));
+  cr_assert_null(facet_vector_find("neon"));
+}

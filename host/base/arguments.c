@@ -84,23 +84,21 @@ static facet_status set_value(const facet_argument *argument, const char *text, 
   FACET_FAIL(FACET_ERROR_INTERNAL, "argument %s has unknown type %d", argument->name, (int)argument->type);
 }
 
-/* `text` is "--name" or "--name=value"; fails with the nearest known name. */
-static facet_status find_named(const facet_argument *table, const char *text, const facet_argument **found) {
+/* `text` is "--name" or "--name=value"; NULL with the error set, which has the nearest known name. */
+static const facet_argument *find_named(const facet_argument *table, const char *text) {
   size_t length = strcspn(text, "=");
   const char *names[MAX_NAMES];
   int n = 0;
   for (const facet_argument *argument = table; argument->name; argument++) {
     if (!is_named(argument)) continue;
-    if (strlen(argument->name) == length && strncmp(argument->name, text, length) == 0) {
-      *found = argument;
-      return FACET_OK;
-    }
+    if (strlen(argument->name) == length && strncmp(argument->name, text, length) == 0) return argument;
     if (n < MAX_NAMES) names[n++] = argument->name;
   }
   char name[80], end[640];
   snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1), text);
-  FACET_FAIL(FACET_ERROR_USAGE, "unknown argument \"%s\"%s", name,
-             facet_text_suggest(name, "arguments", names, n, end, sizeof end));
+  facet_error_set(FACET_ERROR_USAGE, __FILE__, __LINE__, "unknown argument \"%s\"%s", name,
+                  facet_text_suggest(name, "arguments", names, n, end, sizeof end));
+  return NULL;
 }
 
 /* The next positional entry to fill; a list stays the next one. */
@@ -116,8 +114,8 @@ static const facet_argument *next_positional(const facet_argument *table, int64_
 
 static facet_status parse_named(const facet_argument *table, int argc, char **argv, int *i, uint64_t *given,
                                 void *values) {
-  const facet_argument *argument;
-  FACET_TRY(find_named(table, argv[*i], &argument));
+  const facet_argument *argument = find_named(table, argv[*i]);
+  if (!argument) return FACET_ERROR_USAGE;
   const char *equals = strchr(argv[*i], '=');
   const char *text = equals ? equals + 1 : NULL;
   if (argument->type == FACET_ARGUMENT_FLAG) {

@@ -34,7 +34,7 @@ static facet_status read_string(facet_yaml_node node, const char *what, char *fi
     return facet_yaml_fail(node, "%s has %zu bytes; expected at most %d", what, length, FACET_OPTION_MAX_TEXT - 1);
   }
   memset(field, 0, FACET_OPTION_MAX_TEXT);
-  memcpy(field, text, length);
+  memcpy(field, text, length + 1);
   return FACET_OK;
 }
 

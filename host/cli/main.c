@@ -41,19 +41,18 @@ static void print_command_help(const facet_command *command) {
   if (command->print_options) command->print_options();
 }
 
-static facet_status find_command(const char *name, const facet_command **found) {
+/* NULL with the error set if there is none. */
+static const facet_command *find_command(const char *name) {
   const char *names[MAX_COMMANDS];
   int n = 0;
   for (const facet_command *const *command = facet_registry_commands; *command; command++) {
-    if (strcmp((*command)->name, name) == 0) {
-      *found = *command;
-      return FACET_OK;
-    }
+    if (strcmp((*command)->name, name) == 0) return *command;
     if (n < MAX_COMMANDS) names[n++] = (*command)->name;
   }
   char end[640];
-  FACET_FAIL(FACET_ERROR_USAGE, "unknown command \"%.80s\"%s", name,
-             facet_text_suggest(name, "commands", names, n, end, sizeof end));
+  facet_error_set(FACET_ERROR_USAGE, __FILE__, __LINE__, "unknown command \"%.80s\"%s", name,
+                  facet_text_suggest(name, "commands", names, n, end, sizeof end));
+  return NULL;
 }
 
 static bool asks_for_help(int argc, char **argv) {
@@ -78,8 +77,8 @@ static facet_status run(int argc, char **argv) {
     printf("facet %s\n", FACET_VERSION);
     return FACET_OK;
   }
-  const facet_command *command;
-  FACET_TRY(find_command(name, &command));
+  const facet_command *command = find_command(name);
+  if (!command) return FACET_ERROR_USAGE;
   if (asks_for_help(argc - 1, argv + 1)) {
     print_command_help(command);
     return FACET_OK;

@@ -41,7 +41,8 @@ typedef enum facet_order_kind { FACET_ORDER_SHUFFLED, FACET_ORDER_CHRONOLOGICAL 
 typedef enum facet_gauc_weight { FACET_GAUC_SAMPLES, FACET_GAUC_POSITIVES, FACET_GAUC_NONE } facet_gauc_weight;
 
 typedef struct facet_data_options {
-  char path[FACET_OPTION_MAX_TEXT];  /* data set directory; relative to the configuration file, or by --set to the working directory */
+  /* data set directory, relative to the configuration file; given by --set: to the working directory */
+  char path[FACET_OPTION_MAX_TEXT];
   char train[FACET_OPTION_MAX_TEXT]; /* split names (subdirectories): "train", "valid", "test" */
   char valid[FACET_OPTION_MAX_TEXT];
   char test[FACET_OPTION_MAX_TEXT];

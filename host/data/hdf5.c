@@ -136,6 +136,19 @@ facet_status facet_hdf5_close(hid_t *file) {
   return status;
 }
 
+void facet_hdf5_discard(hid_t *file) {
+  if (*file < 0) return;
+  FACET_HDF5_GUARD;
+  H5Fclose(*file);
+  H5Eclear2(H5E_DEFAULT);
+  *file = -1;
+}
+
+void facet_hdf5_abandon(hid_t *file, const char *path) {
+  facet_hdf5_discard(file);
+  unlink(path);
+}
+
 facet_status facet_hdf5_publish(const char *temporary, const char *path) {
   char directory[FACET_PATH_MAX];
   FACET_TRY(facet_path_format(directory, "%s", path));

@@ -49,6 +49,10 @@ facet_status facet_hdf5_create(const char *path, hid_t *file);
 facet_status facet_hdf5_open(const char *path, hid_t *file);
 /* Flushes and closes a file; *file becomes −1. A negative id is fine. */
 facet_status facet_hdf5_close(hid_t *file);
+/* Closes a file that was only read, or that is of no use any more, without touching the present error. */
+void facet_hdf5_discard(hid_t *file);
+/* Discards a file that was being written, and removes it. */
+void facet_hdf5_abandon(hid_t *file, const char *path);
 /* Makes a closed file durable under its final name: fsync, rename, fsync of the directory. */
 facet_status facet_hdf5_publish(const char *temporary, const char *path);
 

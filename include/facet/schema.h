@@ -27,16 +27,17 @@
  *         item_id: {vocabulary: item}    # named history.item_id
  *         genres:  {vocabulary: genre, join: item_id, bag: 6}
  *         age_of_event: {type: float}
- *         time:    {role: time}          # int64 seconds of the event, not decreasing in a history (optional)
+ *         time:    {role: time}          # int64 seconds of the event, not decreasing in a window (optional)
  *
  * A feature is stored with the sample or the event, unless `join` names a single-valued id feature of the same scope:
  * then its value is row `id` of column `column` (default: the feature's name) of the attribute table named like that
- * feature's vocabulary (tables.h5). `embedding` (default: the vocabulary's name) says which features share one
+ * feature's vocabulary (tables.h5). Names have 1 to 64 letters, digits, _ or -. `embedding` (default: the vocabulary's name) says which features share one
  * embedding table; they must agree in vocabulary and width. A bag holds at most `bag` values per sample or event. */
 #ifndef FACET_SCHEMA_H
 #define FACET_SCHEMA_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "facet/status.h"
@@ -59,7 +60,7 @@ typedef enum facet_role {
 typedef enum facet_feature_type {
   FACET_FEATURE_ID,    /* int32 ids of a vocabulary (int64 raw values where the vocabulary is hashed) */
   FACET_FEATURE_FLOAT, /* float32 scalar or vector */
-  FACET_FEATURE_INT64  /* group and time: kept with the batch, not given to a model */
+  FACET_FEATURE_INT64  /* group, time and the time of events: not given to a model */
 } facet_feature_type;
 
 typedef enum facet_pooling { FACET_POOLING_MEAN, FACET_POOLING_SUM } facet_pooling;
@@ -102,7 +103,8 @@ typedef struct facet_schema { /* read-only after loading */
   int label, weight, time, group; /* feature indices; −1 where absent (label is required) */
   int user;                       /* the first stored id feature of role user; −1 if there is none */
   int item;                       /* the first stored id feature of role item; −1 if there is none */
-  uint64_t hash;                  /* names, roles, types, lengths, joins; not the sizes of vocabularies */
+  uint64_t hash; /* names, columns, roles, types, vocabularies, joins, lengths and hash sizes; not sizes of vocabularies,
+                  * widths, poolings and embeddings */
   struct facet_arena *arena;
 } facet_schema;
 
@@ -113,13 +115,15 @@ void facet_schema_destroy(facet_schema **schema);
 
 /* Writes the schema as YAML that loads back to the same schema (converters, checkpoints). */
 facet_status facet_schema_write(const facet_schema *schema, const char *path);
+/* The same text in memory, 0-terminated; the caller frees *text with facet_memory_free. */
+facet_status facet_schema_format(const facet_schema *schema, char **text, size_t *n_bytes);
 
 /* Index of a feature, sequence or vocabulary by name; −1 if there is none. */
 int facet_schema_feature(const facet_schema *schema, const char *name);
 int facet_schema_sequence(const facet_schema *schema, const char *name);
 int facet_schema_vocabulary(const facet_schema *schema, const char *name);
 
-/* Describes the first difference in what the hash covers, as "feature item_id: width …"; false if there is none.
+/* Describes the first difference in what the hash covers, as "feature item_id: type id against float"; false if there is none.
  * For messages when a shard, checkpoint or second data set does not match. */
 bool facet_schema_difference(const facet_schema *a, const facet_schema *b, char *text, size_t n_bytes);
 

@@ -1,0 +1,178 @@
+/* Writing a schema as YAML; what its hash covers; the first difference of two schemas. */
+#include "data/schema_text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "facet/file.h"
+#include "facet/memory.h"
+
+/* ---- what the hash covers ------------------------------------------------------------------------------------ */
+
+/* Of each feature, what decides how its values are stored and what they mean. Widths, poolings and shared embeddings
+ * are choices of the model's user, and vocabularies may grow. */
+enum { COLUMN, ROLE, TYPE, VOCABULARY, HASH, JOIN, BAG, LENGTH, N_PROPERTIES };
+static const char *const property_names[N_PROPERTIES] = {"column", "role", "type", "vocabulary",
+                                                         "hash",   "join", "bag",  "length"};
+#define MAX_PROPERTY 160
+
+static const char *property(const facet_schema *schema, const facet_feature *feature, int which, char *text) {
+  const facet_vocabulary_info *vocabulary = feature->vocabulary < 0 ? NULL : &schema->vocabularies[feature->vocabulary];
+  const char *value = "none";
+  int64_t number = -1;
+  switch (which) {
+  case COLUMN:
+    value = feature->column;
+    break;
+  case ROLE:
+    value = facet_role_name(feature->role);
+    break;
+  case TYPE:
+    value = facet_feature_type_name(feature->type);
+    break;
+  case VOCABULARY:
+    value = vocabulary ? vocabulary->name : value;
+    break;
+  case HASH:
+    number = vocabulary && vocabulary->hashed ? vocabulary->size : 0;
+    break;
+  case JOIN:
+    value = feature->join < 0 ? value : schema->features[feature->join].name;
+    break;
+  case BAG:
+    number = feature->bag;
+    break;
+  default:
+    number = feature->length;
+    break;
+  }
+  if (number >= 0)
+    snprintf(text, MAX_PROPERTY, "%" PRId64, number);
+  else
+    snprintf(text, MAX_PROPERTY, "%s", value);
+  return text;
+}
+
+static facet_status stream_failed(void) {
+  return facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot allocate the text of a schema");
+}
+
+facet_status facet_schema_text_hash(const facet_schema *schema, uint64_t *hash) {
+  char *text = NULL, value[MAX_PROPERTY];
+  size_t n_bytes = 0;
+  FILE *stream = open_memstream(&text, &n_bytes);
+  if (!stream) return stream_failed();
+  fprintf(stream, "facet schema 1\n");
+  for (int s = 0; s < schema->n_sequences; s++)
+    fprintf(stream, "sequence %s max_length %" PRId64 "\n", schema->sequences[s].name, schema->sequences[s].max_length);
+  for (int i = 0; i < schema->n_features; i++) {
+    fprintf(stream, "feature %s", schema->features[i].name);
+    for (int k = 0; k < N_PROPERTIES; k++)
+      fprintf(stream, " %s %s", property_names[k], property(schema, &schema->features[i], k, value));
+    fprintf(stream, "\n");
+  }
+  const bool written = fclose(stream) == 0 && text;
+  if (written) *hash = facet_hash64(text, n_bytes);
+  free(text);
+  return written ? FACET_OK : stream_failed();
+}
+
+bool facet_schema_difference(const facet_schema *a, const facet_schema *b, char *text, size_t n_bytes) {
+  for (int s = 0; s < a->n_sequences || s < b->n_sequences; s++) {
+    const char *in_a = s < a->n_sequences ? a->sequences[s].name : "none";
+    const char *in_b = s < b->n_sequences ? b->sequences[s].name : "none";
+    if (strcmp(in_a, in_b)) {
+      snprintf(text, n_bytes, "sequence %d: %s against %s", s + 1, in_a, in_b);
+      return true;
+    }
+    if (a->sequences[s].max_length != b->sequences[s].max_length) {
+      snprintf(text, n_bytes, "sequence %s: max_length %" PRId64 " against %" PRId64, in_a, a->sequences[s].max_length,
+               b->sequences[s].max_length);
+      return true;
+    }
+  }
+  for (int i = 0; i < a->n_features || i < b->n_features; i++) {
+    const char *in_a = i < a->n_features ? a->features[i].name : "none";
+    const char *in_b = i < b->n_features ? b->features[i].name : "none";
+    if (strcmp(in_a, in_b)) {
+      snprintf(text, n_bytes, "feature %d: %s against %s", i + 1, in_a, in_b);
+      return true;
+    }
+    for (int k = 0; k < N_PROPERTIES; k++) {
+      char of_a[MAX_PROPERTY], of_b[MAX_PROPERTY];
+      if (!strcmp(property(a, &a->features[i], k, of_a), property(b, &b->features[i], k, of_b))) continue;
+      snprintf(text, n_bytes, "feature %s: %s %s against %s", in_a, property_names[k], of_a, of_b);
+      return true;
+    }
+  }
+  return false;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------- */
+
+static void write_feature(const facet_schema *schema, const facet_feature *feature, const char *indent, FILE *stream) {
+  const size_t skip = feature->sequence < 0 ? 0 : strlen(schema->sequences[feature->sequence].name) + 1;
+  const char *separator = "";
+  fprintf(stream, "%s%s: {", indent, feature->name + skip);
+#define FIELD(...) (fputs(separator, stream), separator = ", ", fprintf(stream, __VA_ARGS__))
+  if (feature->sequence < 0) FIELD("role: %s", facet_role_name(feature->role));
+  if (feature->vocabulary >= 0)
+    FIELD("vocabulary: %s", schema->vocabularies[feature->vocabulary].name);
+  else
+    FIELD("type: %s", facet_feature_type_name(feature->type));
+  if (feature->length > 1) FIELD("length: %" PRId64, feature->length);
+  if (feature->join >= 0) FIELD("join: %s", schema->features[feature->join].name + skip);
+  if (strcmp(feature->column, feature->name + skip)) FIELD("column: %s", feature->column);
+  if (feature->bag > 0)
+    FIELD("bag: %" PRId64 ", pooling: %s", feature->bag, feature->pooling == FACET_POOLING_SUM ? "sum" : "mean");
+  if (feature->embedding) {
+    if (strcmp(feature->embedding, schema->vocabularies[feature->vocabulary].name))
+      FIELD("embedding: %s", feature->embedding);
+    FIELD("width: %" PRId64, feature->width);
+  }
+#undef FIELD
+  fprintf(stream, "}\n");
+}
+
+static void write_schema(const facet_schema *schema, FILE *stream) {
+  fprintf(stream, "facet_schema: 1\nname: %s\n", schema->name);
+  if (schema->n_vocabularies > 0) fprintf(stream, "vocabularies:\n");
+  for (int v = 0; v < schema->n_vocabularies; v++)
+    fprintf(stream, "  %s: {%s: %" PRId64 "}\n", schema->vocabularies[v].name,
+            schema->vocabularies[v].hashed ? "hash" : "size", schema->vocabularies[v].size);
+  fprintf(stream, "features:\n");
+  for (int i = 0; i < schema->n_features; i++)
+    if (schema->features[i].sequence < 0) write_feature(schema, &schema->features[i], "  ", stream);
+  if (schema->n_sequences > 0) fprintf(stream, "sequences:\n");
+  for (int s = 0; s < schema->n_sequences; s++) {
+    fprintf(stream, "  %s:\n    max_length: %" PRId64 "\n    features:\n", schema->sequences[s].name,
+            schema->sequences[s].max_length);
+    for (int i = 0; i < schema->n_features; i++)
+      if (schema->features[i].sequence == s) write_feature(schema, &schema->features[i], "      ", stream);
+  }
+}
+
+facet_status facet_schema_format(const facet_schema *schema, char **out, size_t *n_bytes) {
+  char *text = NULL;
+  FILE *stream = open_memstream(&text, n_bytes);
+  *out = NULL;
+  if (!stream) return stream_failed();
+  write_schema(schema, stream);
+  const bool written = fclose(stream) == 0 && text;
+  if (written) *out = facet_memory_strdup(text);
+  free(text);
+  if (!written) return stream_failed();
+  return *out ? FACET_OK : FACET_ERROR_INTERNAL;
+}
+
+facet_status facet_schema_write(const facet_schema *schema, const char *path) {
+  char *text = NULL;
+  size_t n_bytes;
+  FACET_TRY(facet_schema_format(schema, &text, &n_bytes));
+  const facet_status status = facet_file_write(path, text, n_bytes);
+  facet_memory_free(text);
+  return status;
+}

@@ -1,0 +1,257 @@
+/* Tokens ↔ ids: tokens one behind the other in memory, and an open-addressing hash table of ids. */
+#include "facet/vocabulary.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "data/hdf5.h"
+#include "facet/file.h"
+#include "facet/memory.h"
+#include "facet/schema.h"
+
+#define VOCABULARY_VERSION 1
+#define MAX_TOKEN_BYTES ((size_t)1 << 20)
+
+struct facet_vocabulary {
+  char *name;
+  int64_t n_tokens; /* token t has id t + FACET_ID_FIRST */
+  char *bytes;      /* tokens, each followed by a 0 byte */
+  size_t bytes_capacity;
+  int64_t *offset; /* [n_tokens + 1] of the tokens in bytes, including the 0 bytes */
+  size_t offset_capacity;
+  uint32_t *hash; /* [n_tokens] low half of the token's XXH3 */
+  size_t hash_capacity;
+  int32_t *slot; /* [n_slots] id, or 0 where empty; n_slots is a power of two ≥ 2 · n_tokens */
+  uint64_t n_slots;
+};
+
+facet_status facet_vocabulary_create(const char *name, facet_vocabulary **out) {
+  facet_vocabulary *vocabulary;
+  *out = NULL;
+  FACET_TRY(FACET_ALLOC(vocabulary, 1, "vocabulary"));
+  facet_status status = FACET_ERROR_INTERNAL;
+  if (!(vocabulary->name = facet_memory_strdup(name))) goto done;
+  vocabulary->n_slots = 64;
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(vocabulary->slot, vocabulary->n_slots, "vocabulary"));
+  FACET_TRY_GOTO(status, done, FACET_GROW(vocabulary->offset, vocabulary->offset_capacity, 1, "vocabulary"));
+  FACET_TRY_GOTO(status, done, FACET_GROW(vocabulary->bytes, vocabulary->bytes_capacity, 1, "vocabulary"));
+  *out = vocabulary;
+done:
+  if (status != FACET_OK) facet_vocabulary_destroy(&vocabulary);
+  return status;
+}
+
+void facet_vocabulary_destroy(facet_vocabulary **vocabulary) {
+  if (!*vocabulary) return;
+  facet_memory_free((*vocabulary)->name);
+  facet_memory_free((*vocabulary)->bytes);
+  facet_memory_free((*vocabulary)->offset);
+  facet_memory_free((*vocabulary)->hash);
+  facet_memory_free((*vocabulary)->slot);
+  facet_memory_free(*vocabulary);
+  *vocabulary = NULL;
+}
+
+const char *facet_vocabulary_name(const facet_vocabulary *vocabulary) {
+  return vocabulary->name;
+}
+
+int64_t facet_vocabulary_size(const facet_vocabulary *vocabulary) {
+  return vocabulary->n_tokens + FACET_ID_FIRST;
+}
+
+const char *facet_vocabulary_token(const facet_vocabulary *vocabulary, int64_t id, size_t *n_bytes) {
+  const char *special = id == FACET_ID_PADDING ? "<padding>" : id == FACET_ID_UNKNOWN ? "<unknown>" : NULL;
+  if (special) {
+    *n_bytes = strlen(special);
+    return special;
+  }
+  const int64_t *offset = vocabulary->offset + (id - FACET_ID_FIRST);
+  *n_bytes = (size_t)(offset[1] - offset[0]) - 1;
+  return vocabulary->bytes + offset[0];
+}
+
+/* The slot of a token: where its id is, or the empty one where it would go. */
+static uint64_t find_slot(const facet_vocabulary *vocabulary, const char *token, size_t n_bytes, uint64_t hash) {
+  const uint64_t mask = vocabulary->n_slots - 1;
+  uint64_t slot = hash & mask;
+  for (; vocabulary->slot[slot]; slot = (slot + 1) & mask) {
+    const int32_t id = vocabulary->slot[slot];
+    size_t n_stored;
+    if (vocabulary->hash[id - FACET_ID_FIRST] != (uint32_t)hash) continue;
+    const char *stored = facet_vocabulary_token(vocabulary, id, &n_stored);
+    if (n_stored == n_bytes && !memcmp(stored, token, n_bytes)) break;
+  }
+  return slot;
+}
+
+int64_t facet_vocabulary_find(const facet_vocabulary *vocabulary, const char *token, size_t n_bytes) {
+  const int32_t id = vocabulary->slot[find_slot(vocabulary, token, n_bytes, facet_hash64(token, n_bytes))];
+  return id ? id : FACET_ID_UNKNOWN;
+}
+
+/* Doubles the hash table. */
+static facet_status rehash(facet_vocabulary *vocabulary) {
+  int32_t *slots;
+  const uint64_t n_slots = 2 * vocabulary->n_slots;
+  FACET_TRY(FACET_ALLOC(slots, n_slots, "hash table of a vocabulary"));
+  facet_memory_free(vocabulary->slot);
+  vocabulary->slot = slots;
+  vocabulary->n_slots = n_slots;
+  for (int64_t t = 0; t < vocabulary->n_tokens; t++) {
+    /* Only the low half of the hash is kept; a table of more than 2³² slots is never needed for int32 ids. */
+    uint64_t slot = vocabulary->hash[t] & (n_slots - 1);
+    while (slots[slot]) slot = (slot + 1) & (n_slots - 1);
+    slots[slot] = (int32_t)(t + FACET_ID_FIRST);
+  }
+  return FACET_OK;
+}
+
+facet_status facet_vocabulary_add(facet_vocabulary *vocabulary, const char *token, size_t n_bytes, int64_t *id) {
+  *id = FACET_ID_UNKNOWN;
+  if (n_bytes == 0) return FACET_OK;
+  FACET_CHECK(n_bytes <= MAX_TOKEN_BYTES, FACET_ERROR_DATA, "vocabulary %s: a token of %zu bytes, expected at most %zu",
+              vocabulary->name, n_bytes, MAX_TOKEN_BYTES);
+  const uint64_t hash = facet_hash64(token, n_bytes);
+  uint64_t slot = find_slot(vocabulary, token, n_bytes, hash);
+  if (vocabulary->slot[slot]) {
+    *id = vocabulary->slot[slot];
+    return FACET_OK;
+  }
+  const int64_t t = vocabulary->n_tokens;
+  FACET_CHECK(t + FACET_ID_FIRST < INT32_MAX, FACET_ERROR_DATA, "vocabulary %s: more than %d tokens", vocabulary->name,
+              INT32_MAX - FACET_ID_FIRST);
+  if (2 * (uint64_t)(t + 1) > vocabulary->n_slots) {
+    FACET_TRY(rehash(vocabulary));
+    slot = find_slot(vocabulary, token, n_bytes, hash);
+  }
+  const size_t end = (size_t)vocabulary->offset[t];
+  FACET_TRY(FACET_GROW(vocabulary->bytes, vocabulary->bytes_capacity, end + n_bytes + 1, "tokens of a vocabulary"));
+  FACET_TRY(FACET_GROW(vocabulary->offset, vocabulary->offset_capacity, t + 2, "tokens of a vocabulary"));
+  FACET_TRY(FACET_GROW(vocabulary->hash, vocabulary->hash_capacity, t + 1, "tokens of a vocabulary"));
+  memcpy(vocabulary->bytes + end, token, n_bytes);
+  vocabulary->bytes[end + n_bytes] = 0;
+  vocabulary->offset[t + 1] = (int64_t)(end + n_bytes + 1);
+  vocabulary->hash[t] = (uint32_t)hash;
+  vocabulary->slot[slot] = (int32_t)(t + FACET_ID_FIRST);
+  vocabulary->n_tokens = t + 1;
+  *id = t + FACET_ID_FIRST;
+  return FACET_OK;
+}
+
+int32_t facet_vocabulary_hash(const char *token, size_t n_bytes, int64_t size) {
+  if (n_bytes == 0) return FACET_ID_UNKNOWN;
+  return (int32_t)(FACET_ID_FIRST + (int64_t)(facet_hash64(token, n_bytes) % (uint64_t)(size - FACET_ID_FIRST)));
+}
+
+uint64_t facet_vocabulary_hash_prefix(const facet_vocabulary *vocabulary, int64_t size) {
+  const int64_t n =
+      (size < facet_vocabulary_size(vocabulary) ? size : facet_vocabulary_size(vocabulary)) - FACET_ID_FIRST;
+  const uint64_t parts[] = {facet_hash64(vocabulary->name, strlen(vocabulary->name)),
+                            facet_hash64(vocabulary->bytes, (size_t)vocabulary->offset[n]),
+                            facet_hash64(vocabulary->offset, (size_t)(n + 1) * sizeof(int64_t))};
+  return facet_hash64(parts, sizeof parts);
+}
+
+/* ---- files --------------------------------------------------------------------------------------------------- */
+
+/* Writes /offsets and /bytes; the tokens in memory have a 0 byte more each. */
+static facet_status write_tokens(const facet_vocabulary *vocabulary, hid_t file) {
+  const int64_t n = vocabulary->n_tokens, n_offsets = n + 1, n_bytes = vocabulary->offset[n] - n;
+  int64_t *offsets = NULL;
+  uint8_t *bytes = NULL;
+  facet_status status;
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(offsets, n_offsets, "offsets of a vocabulary"));
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(bytes, n_bytes, "bytes of a vocabulary"));
+  for (int64_t t = 0; t <= n; t++) offsets[t] = vocabulary->offset[t] - t;
+  for (int64_t t = 0; t < n; t++)
+    memcpy(bytes + offsets[t], vocabulary->bytes + vocabulary->offset[t], (size_t)(offsets[t + 1] - offsets[t]));
+  FACET_TRY_GOTO(status, done, facet_hdf5_write(file, "offsets", FACET_HDF5_INT64, 1, &n_offsets, offsets));
+  FACET_TRY_GOTO(status, done, facet_hdf5_write(file, "bytes", FACET_HDF5_UINT8, 1, &n_bytes, bytes));
+done:
+  facet_memory_free(offsets);
+  facet_memory_free(bytes);
+  return status;
+}
+
+facet_status facet_vocabulary_save(const facet_vocabulary *vocabulary, const char *path) {
+  char temporary[FACET_PATH_MAX];
+  hid_t file = -1;
+  FACET_TRY(facet_path_format(temporary, "%s.tmp", path));
+  facet_status status;
+  FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
+  FACET_TRY_GOTO(status, done, facet_hdf5_set_format(file, "vocabulary", VOCABULARY_VERSION));
+  FACET_TRY_GOTO(status, done, facet_hdf5_set_string(file, "name", vocabulary->name));
+  FACET_TRY_GOTO(status, done, facet_hdf5_set_int64(file, "size", facet_vocabulary_size(vocabulary)));
+  FACET_TRY_GOTO(status, done, write_tokens(vocabulary, file));
+  FACET_TRY_GOTO(status, done, facet_hdf5_close(&file));
+  FACET_TRY_GOTO(status, done, facet_hdf5_publish(temporary, path));
+done:
+  if (status != FACET_OK) facet_hdf5_abandon(&file, temporary);
+  return status;
+}
+
+/* Adds all tokens; checks that offsets cover bytes[n_bytes] in order and that no token is empty or twice there. */
+static facet_status add_tokens(facet_vocabulary *vocabulary, const char *path, const int64_t *offsets, int64_t n,
+                               const uint8_t *bytes, int64_t n_bytes) {
+  FACET_CHECK(offsets[0] == 0 && offsets[n] == n_bytes, FACET_ERROR_DATA,
+              "%s: /offsets runs from %" PRId64 " to %" PRId64 ", expected 0 to %" PRId64, path, offsets[0], offsets[n],
+              n_bytes);
+  for (int64_t t = 0; t < n; t++) {
+    int64_t id;
+    FACET_CHECK(offsets[t] >= 0 && offsets[t] < offsets[t + 1] && offsets[t + 1] <= n_bytes, FACET_ERROR_DATA,
+                "%s: /offsets row %" PRId64 ": %" PRId64 " is not below the next value %" PRId64, path, t, offsets[t],
+                offsets[t + 1]);
+    FACET_TRY(
+        facet_vocabulary_add(vocabulary, (const char *)bytes + offsets[t], (size_t)(offsets[t + 1] - offsets[t]), &id));
+    FACET_CHECK(id == t + FACET_ID_FIRST, FACET_ERROR_DATA,
+                "%s: token %" PRId64 " equals token %" PRId64 ", expected different tokens", path, t + FACET_ID_FIRST,
+                id);
+  }
+  return FACET_OK;
+}
+
+static facet_status read_tokens(facet_vocabulary *vocabulary, const char *path, hid_t file, int64_t size) {
+  facet_hdf5_type type;
+  int rank;
+  int64_t n_bytes[FACET_HDF5_MAX_RANK];
+  int64_t *offsets = NULL;
+  uint8_t *bytes = NULL;
+  const int64_t n = size - FACET_ID_FIRST, n_offsets = n + 1;
+  FACET_CHECK(size >= FACET_ID_FIRST && size <= INT32_MAX, FACET_ERROR_DATA,
+              "%s: attribute size is %" PRId64 ", expected %d to %d", path, size, FACET_ID_FIRST, INT32_MAX);
+  FACET_TRY(facet_hdf5_shape(file, "offsets", &type, &rank, n_bytes));
+  FACET_CHECK(rank == 1 && n_bytes[0] == n_offsets, FACET_ERROR_DATA, "%s: /offsets: expected %" PRId64 " rows", path,
+              n_offsets);
+  FACET_TRY(facet_hdf5_shape(file, "bytes", &type, &rank, n_bytes));
+  FACET_CHECK(rank == 1, FACET_ERROR_DATA, "%s: /bytes has %d dimensions, expected 1", path, rank);
+  facet_status status;
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(offsets, n_offsets, "offsets of a vocabulary"));
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(bytes, n_bytes[0], "bytes of a vocabulary"));
+  FACET_TRY_GOTO(status, done, facet_hdf5_read(file, "offsets", FACET_HDF5_INT64, 1, &n_offsets, offsets));
+  FACET_TRY_GOTO(status, done, facet_hdf5_read(file, "bytes", FACET_HDF5_UINT8, 1, n_bytes, bytes));
+  FACET_TRY_GOTO(status, done, add_tokens(vocabulary, path, offsets, n, bytes, n_bytes[0]));
+done:
+  facet_memory_free(offsets);
+  facet_memory_free(bytes);
+  return status;
+}
+
+facet_status facet_vocabulary_load(const char *path, facet_vocabulary **vocabulary) {
+  hid_t file = -1;
+  char name[256];
+  int64_t size;
+  facet_status status;
+  *vocabulary = NULL;
+  FACET_TRY_GOTO(status, done, facet_hdf5_open(path, &file));
+  FACET_TRY_GOTO(status, done, facet_hdf5_check_format(file, "vocabulary", VOCABULARY_VERSION));
+  FACET_TRY_GOTO(status, done, facet_hdf5_get_string(file, "name", name, sizeof name));
+  FACET_TRY_GOTO(status, done, facet_hdf5_get_int64(file, "size", &size));
+  FACET_TRY_GOTO(status, done, facet_vocabulary_create(name, vocabulary));
+  FACET_TRY_GOTO(status, done, read_tokens(*vocabulary, path, file, size));
+done:
+  if (status != FACET_OK) facet_vocabulary_destroy(vocabulary);
+  facet_hdf5_discard(&file);
+  return status;
+}

@@ -1,0 +1,288 @@
+/* Reading columns: from the mapped file, or in blocks through the library with a cache of decoded blocks. */
+#include "data/column.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "facet/memory.h"
+
+#define CACHE_BYTES ((size_t)512 << 20) /* of decoded blocks, over all columns */
+#define BLOCK_BYTES ((size_t)64 << 10)  /* of contiguous data sets that cannot be mapped */
+
+/* Rows index · block_rows … of a column in memory, in the cache's list from most to least recently used. */
+typedef struct block {
+  struct block *newer, *older;
+  facet_column *column;
+  int64_t index;
+  size_t n_bytes;
+  alignas(FACET_ALIGNMENT) unsigned char data[];
+} block;
+
+struct facet_column {
+  const char *path;
+  char *name;
+  facet_hdf5_type type; /* INT32, INT64 or FLOAT */
+  int64_t n_rows, length;
+  size_t row_bytes;
+  bool chunked;
+  int64_t stored_bytes;
+  const unsigned char *mapped; /* NULL: through the library */
+  hid_t dataset;               /* −1 when mapped */
+  int64_t block_rows;
+  block **blocks; /* [ceil(n_rows / block_rows)] NULL where not cached */
+};
+
+/* ---- the cache of blocks, under the lock of the library ------------------------------------------------------- */
+
+static struct {
+  block *newest, *oldest;
+  size_t n_bytes;
+} cache;
+
+static void unlink_block(block *b) {
+  *(b->newer ? &b->newer->older : &cache.newest) = b->older;
+  *(b->older ? &b->older->newer : &cache.oldest) = b->newer;
+  cache.n_bytes -= b->n_bytes;
+}
+
+static void link_newest(block *b) {
+  b->newer = NULL;
+  b->older = cache.newest;
+  *(cache.newest ? &cache.newest->newer : &cache.oldest) = b;
+  cache.newest = b;
+  cache.n_bytes += b->n_bytes;
+}
+
+static void drop_block(block *b) {
+  unlink_block(b);
+  b->column->blocks[b->index] = NULL;
+  facet_memory_free(b);
+}
+
+static facet_status load_block(facet_column *column, int64_t index, block **out) {
+  const int64_t first = index * column->block_rows;
+  const int64_t n = column->n_rows - first < column->block_rows ? column->n_rows - first : column->block_rows;
+  const size_t n_bytes = (size_t)n * column->row_bytes;
+  while (cache.oldest && cache.n_bytes + n_bytes > CACHE_BYTES) drop_block(cache.oldest);
+  block *b = facet_memory_alloc(1, sizeof *b + n_bytes, "block of a column");
+  if (!b) return FACET_ERROR_INTERNAL;
+  const facet_status status = facet_hdf5_dataset_read(column->dataset, column->type, first, n, b->data);
+  if (status != FACET_OK) {
+    facet_memory_free(b);
+    return status;
+  }
+  b->column = column;
+  b->index = index;
+  b->n_bytes = n_bytes;
+  column->blocks[index] = b;
+  link_newest(b);
+  *out = b;
+  return FACET_OK;
+}
+
+static facet_status find_block(facet_column *column, int64_t index, block **out) {
+  block *b = column->blocks[index];
+  if (!b) return load_block(column, index, out);
+  unlink_block(b);
+  link_newest(b);
+  *out = b;
+  return FACET_OK;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------- */
+
+static facet_status check_shape(hid_t dataset, facet_column *column, facet_column_expect expect) {
+  int rank;
+  int64_t dims[FACET_HDF5_MAX_RANK];
+  FACET_TRY(facet_hdf5_dataset_shape(dataset, &column->type, &rank, dims));
+  const bool is_float = column->type == FACET_HDF5_FLOAT;
+  const bool is_int = column->type == FACET_HDF5_INT32 || column->type == FACET_HDF5_INT64;
+  if (expect.type == FACET_FEATURE_FLOAT ? !is_float : !is_int)
+    return facet_hdf5_error(FACET_ERROR_DATA, dataset, NULL, "is stored as %s, expected %s",
+                            facet_hdf5_type_name(column->type),
+                            expect.type == FACET_FEATURE_FLOAT ? "float32" : "int32 or int64");
+  const int rank_expected = expect.length > 1 ? 2 : 1;
+  if (rank != rank_expected)
+    return facet_hdf5_error(FACET_ERROR_DATA, dataset, NULL, "has %d dimensions, expected %d", rank, rank_expected);
+  if (rank == 2 && dims[1] != expect.length)
+    return facet_hdf5_error(FACET_ERROR_DATA, dataset, NULL, "has rows of %" PRId64 " elements, expected %" PRId64,
+                            dims[1], expect.length);
+  if (expect.n_rows >= 0 && dims[0] != expect.n_rows)
+    return facet_hdf5_error(FACET_ERROR_DATA, dataset, NULL, "has %" PRId64 " rows, expected %" PRId64, dims[0],
+                            expect.n_rows);
+  column->n_rows = dims[0];
+  column->length = expect.length;
+  column->row_bytes = (size_t)expect.length * facet_hdf5_type_bytes(column->type);
+  return FACET_OK;
+}
+
+/* Points into the mapping where the data set is contiguous, in this machine's byte order, and aligned to its
+ * element; else *mapped stays NULL. */
+static void try_map(hid_t dataset, facet_column *column, const facet_mapping *mapping) {
+  FACET_HDF5_SCOPED hid_t type = H5Dget_type(dataset);
+  const size_t element_bytes = facet_hdf5_type_bytes(column->type),
+               n_bytes = (size_t)column->n_rows * column->row_bytes;
+  if (!mapping || column->chunked || H5Tequal(type, facet_hdf5_native(column->type)) <= 0) return;
+  const haddr_t offset = H5Dget_offset(dataset);
+  H5Eclear2(H5E_DEFAULT);
+  if (offset == HADDR_UNDEF || offset % element_bytes || n_bytes > mapping->n_bytes ||
+      offset > mapping->n_bytes - n_bytes)
+    return;
+  column->mapped = mapping->data + offset;
+}
+
+static facet_status prepare_blocks(hid_t dataset, facet_column *column) {
+  FACET_HDF5_SCOPED hid_t creation = H5Dget_create_plist(dataset);
+  hsize_t chunk[FACET_HDF5_MAX_RANK] = {0};
+  column->block_rows = column->row_bytes < BLOCK_BYTES ? (int64_t)(BLOCK_BYTES / column->row_bytes) : 1;
+  if (column->chunked && H5Pget_chunk(creation, FACET_HDF5_MAX_RANK, chunk) > 0)
+    column->block_rows = chunk[0] < (hsize_t)column->n_rows ? (int64_t)chunk[0] : column->n_rows;
+  const int64_t n_blocks = (column->n_rows + column->block_rows - 1) / column->block_rows;
+  return FACET_ALLOC(column->blocks, n_blocks, "blocks of a column");
+}
+
+static facet_status open_column(hid_t file, facet_column *column, const facet_mapping *mapping,
+                                facet_column_expect expect) {
+  FACET_HDF5_SCOPED hid_t dataset = -1;
+  FACET_TRY(facet_hdf5_dataset_open(file, column->name + 1, &dataset)); /* without the leading "/" */
+  FACET_TRY(check_shape(dataset, column, expect));
+  FACET_HDF5_SCOPED hid_t creation = H5Dget_create_plist(dataset);
+  column->chunked = H5Pget_layout(creation) == H5D_CHUNKED;
+  column->stored_bytes = (int64_t)H5Dget_storage_size(dataset);
+  if (column->n_rows == 0) return FACET_OK;
+  try_map(dataset, column, mapping);
+  if (column->mapped) return FACET_OK;
+  FACET_TRY(prepare_blocks(dataset, column));
+  column->dataset = dataset;
+  dataset = -1;
+  return FACET_OK;
+}
+
+facet_status facet_column_open(hid_t file, const char *path, const facet_mapping *mapping, const char *name,
+                               facet_column_expect expect, facet_column **out) {
+  FACET_HDF5_GUARD;
+  facet_column *column;
+  *out = NULL;
+  FACET_TRY(FACET_ALLOC(column, 1, "column"));
+  column->path = path;
+  column->dataset = -1;
+  column->name = facet_memory_strdup(name);
+  const facet_status status = column->name ? open_column(file, column, mapping, expect) : FACET_ERROR_INTERNAL;
+  if (status != FACET_OK) facet_column_close(&column);
+  *out = column;
+  return status;
+}
+
+void facet_column_close(facet_column **out) {
+  facet_column *column = *out;
+  if (!column) return;
+  FACET_HDF5_GUARD;
+  if (column->blocks)
+    for (int64_t i = 0; i * column->block_rows < column->n_rows; i++)
+      if (column->blocks[i]) drop_block(column->blocks[i]);
+  facet_memory_free(column->blocks);
+  facet_hdf5_release(&column->dataset);
+  facet_memory_free(column->name);
+  facet_memory_free(column);
+  *out = NULL;
+}
+
+facet_column_info facet_column_describe(const facet_column *column) {
+  return (facet_column_info){.type = column->type,
+                             .n_rows = column->n_rows,
+                             .length = column->length,
+                             .mapped = column->mapped,
+                             .chunked = column->chunked,
+                             .stored_bytes = column->stored_bytes};
+}
+
+int64_t facet_column_n_rows(const facet_column *column) {
+  return column->n_rows;
+}
+const char *facet_column_name(const facet_column *column) {
+  return column->name;
+}
+
+const void *facet_column_mapped(const facet_column *column, int *element_bytes) {
+  *element_bytes = (int)facet_hdf5_type_bytes(column->type);
+  return column->mapped;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+/* Copies elements of the stored type to the destination's; `row` is of the first one. */
+typedef facet_status (*convert_rows)(const facet_column *column, const void *stored, int64_t row, int64_t n, void *out);
+
+static facet_status wrong_type(const facet_column *column, const char *wanted) {
+  return facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "%s: %s: holds %s, asked for as %s", column->path,
+                         column->name, facet_hdf5_type_name(column->type), wanted);
+}
+
+static facet_status to_int32(const facet_column *column, const void *stored, int64_t row, int64_t n, void *out) {
+  int32_t *to = out;
+  if (column->type == FACET_HDF5_INT32) {
+    memcpy(to, stored, (size_t)(n * column->length) * sizeof *to);
+    return FACET_OK;
+  }
+  if (column->type != FACET_HDF5_INT64) return wrong_type(column, "int32");
+  const int64_t *from = stored;
+  for (int64_t i = 0; i < n * column->length; i++) {
+    FACET_CHECK(from[i] >= INT32_MIN && from[i] <= INT32_MAX, FACET_ERROR_DATA,
+                "%s: %s: row %" PRId64 ": %" PRId64 " does not fit 32 bits", column->path, column->name,
+                row + i / column->length, from[i]);
+    to[i] = (int32_t)from[i];
+  }
+  return FACET_OK;
+}
+
+static facet_status to_int64(const facet_column *column, const void *stored, int64_t row, int64_t n, void *out) {
+  (void)row;
+  int64_t *to = out;
+  if (column->type == FACET_HDF5_INT64) {
+    memcpy(to, stored, (size_t)(n * column->length) * sizeof *to);
+    return FACET_OK;
+  }
+  if (column->type != FACET_HDF5_INT32) return wrong_type(column, "int64");
+  for (int64_t i = 0; i < n * column->length; i++) to[i] = ((const int32_t *)stored)[i];
+  return FACET_OK;
+}
+
+static facet_status to_float(const facet_column *column, const void *stored, int64_t row, int64_t n, void *out) {
+  (void)row;
+  if (column->type != FACET_HDF5_FLOAT) return wrong_type(column, "float32");
+  memcpy(out, stored, (size_t)(n * column->length) * sizeof(float));
+  return FACET_OK;
+}
+
+static facet_status read_rows(facet_column *column, int64_t first, int64_t n, convert_rows convert, size_t out_bytes,
+                              unsigned char *out) {
+  if (n <= 0) return FACET_OK;
+  if (column->mapped) return convert(column, column->mapped + (size_t)first * column->row_bytes, first, n, out);
+  FACET_HDF5_GUARD;
+  while (n > 0) {
+    block *b;
+    const int64_t index = first / column->block_rows, skip = first % column->block_rows;
+    const int64_t take = n < column->block_rows - skip ? n : column->block_rows - skip;
+    FACET_TRY(find_block(column, index, &b));
+    FACET_TRY(convert(column, b->data + (size_t)skip * column->row_bytes, first, take, out));
+    out += (size_t)(take * column->length) * out_bytes;
+    first += take;
+    n -= take;
+  }
+  return FACET_OK;
+}
+
+facet_status facet_column_read_int32(facet_column *column, int64_t first, int64_t n, int32_t *out) {
+  return read_rows(column, first, n, to_int32, sizeof *out, (unsigned char *)out);
+}
+
+facet_status facet_column_read_int64(facet_column *column, int64_t first, int64_t n, int64_t *out) {
+  return read_rows(column, first, n, to_int64, sizeof *out, (unsigned char *)out);
+}
+
+facet_status facet_column_read_float(facet_column *column, int64_t first, int64_t n, float *out) {
+  return read_rows(column, first, n, to_float, sizeof *out, (unsigned char *)out);
+}

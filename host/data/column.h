@@ -1,0 +1,32 @@
+/* One stored column of a shard or of the attribute tables. */
+#ifndef FACET_COLUMN_H
+#define FACET_COLUMN_H
+
+#include "data/hdf5.h"
+#include "data/mapping.h"
+#include "facet/schema.h"
+#include "facet/shard.h"
+
+/* What a column must look like. */
+typedef struct facet_column_expect {
+  facet_feature_type type; /* ID and INT64: stored as int32 or int64; FLOAT: float32 */
+  int64_t length;          /* elements per row; > 1 means two dimensions */
+  int64_t n_rows;          /* −1: any */
+} facet_column_expect;
+
+/* How a column is read, for facet inspect. */
+typedef struct facet_column_info {
+  facet_hdf5_type type;
+  int64_t n_rows, length;
+  bool mapped, chunked;
+  int64_t stored_bytes;
+} facet_column_info;
+
+/* Opens the data set `name` of an open file; `path` and `mapping` (may be NULL) must outlive the column. The column
+ * keeps the file open where it cannot be mapped. */
+facet_status facet_column_open(hid_t file, const char *path, const facet_mapping *mapping, const char *name,
+                               facet_column_expect expect, facet_column **column);
+void facet_column_close(facet_column **column);
+facet_column_info facet_column_describe(const facet_column *column);
+
+#endif

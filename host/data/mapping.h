@@ -1,0 +1,23 @@
+/* Files mapped for reading. A mapped file that shrinks makes later reads of its lost part raise SIGBUS; the handler
+ * installed here then names the file on standard error and ends the process with exit code 3. Other bus errors go to
+ * whatever handled them before. */
+#ifndef FACET_MAPPING_H
+#define FACET_MAPPING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "facet/status.h"
+
+typedef struct facet_mapping {
+  const unsigned char *data; /* NULL for an empty file */
+  size_t n_bytes;
+  char *path;
+  struct facet_mapping *next; /* in the handler's list */
+} facet_mapping;
+
+/* Maps the whole of an open file, read-only and shared; the descriptor may be closed afterwards. */
+facet_status facet_mapping_create(const char *path, int descriptor, facet_mapping **mapping);
+void facet_mapping_destroy(facet_mapping **mapping);
+
+#endif

@@ -1,0 +1,27 @@
+/* A column on its way into a file: bytes appended to an unnamed temporary file, read back once. */
+#ifndef FACET_SPOOL_H
+#define FACET_SPOOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "facet/status.h"
+
+typedef struct facet_spool {
+  int descriptor;   /* −1: not open */
+  const char *path; /* of the final file, for messages; not owned */
+  unsigned char *buffer;
+  size_t n_buffered;
+  int64_t n_bytes; /* appended so far */
+} facet_spool;
+
+/* Opens the spool in the directory of `path`, where the final file needs the space too. `path` must outlive it. */
+facet_status facet_spool_open(facet_spool *spool, const char *path);
+void facet_spool_close(facet_spool *spool); /* a zeroed or closed spool is fine when descriptor is −1 */
+facet_status facet_spool_append(facet_spool *spool, const void *data, size_t n_bytes);
+/* Ends appending and goes back to the first byte. */
+facet_status facet_spool_rewind(facet_spool *spool);
+/* Reads exactly n_bytes more. */
+facet_status facet_spool_read(facet_spool *spool, void *data, size_t n_bytes);
+
+#endif

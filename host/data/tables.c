@@ -1,0 +1,147 @@
+#include "data/tables.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "data/column.h"
+#include "data/shard_format.h"
+#include "facet/file.h"
+#include "facet/memory.h"
+
+/* ---- writing ------------------------------------------------------------------------------------------------- */
+
+static facet_status write_bag(hid_t group, const facet_table_column *column, int64_t n_rows) {
+  FACET_HDF5_SCOPED hid_t bag = -1;
+  const int64_t n_offsets = n_rows + 1, n_values = column->offsets[n_rows];
+  FACET_TRY(facet_hdf5_group_create(group, column->column, &bag));
+  FACET_TRY(facet_hdf5_write(bag, "offsets", FACET_HDF5_INT64, 1, &n_offsets, column->offsets));
+  return facet_hdf5_write(bag, "values", FACET_HDF5_INT32, 1, &n_values, column->values);
+}
+
+static facet_status write_column(const facet_schema *schema, hid_t file, const facet_table_column *column) {
+  const facet_vocabulary_info *vocabulary = &schema->vocabularies[column->vocabulary];
+  const int64_t dims[2] = {vocabulary->size, column->length};
+  FACET_HDF5_SCOPED hid_t group = -1;
+  if (facet_hdf5_exists(file, vocabulary->name))
+    FACET_TRY(facet_hdf5_group_open(file, vocabulary->name, &group));
+  else
+    FACET_TRY(facet_hdf5_group_create(file, vocabulary->name, &group));
+  if (column->is_bag) return write_bag(group, column, vocabulary->size);
+  return facet_hdf5_write(group, column->column,
+                          column->type == FACET_FEATURE_FLOAT ? FACET_HDF5_FLOAT : FACET_HDF5_INT32,
+                          column->length > 1 ? 2 : 1, dims, column->values);
+}
+
+facet_status facet_tables_write(const facet_schema *schema, const char *path, const facet_table_column *columns,
+                                int n_columns) {
+  char temporary[FACET_PATH_MAX];
+  hid_t file = -1;
+  FACET_TRY(facet_path_format(temporary, "%s.tmp", path));
+  facet_status status;
+  FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
+  FACET_TRY_GOTO(status, done, facet_hdf5_set_format(file, "tables", FACET_TABLES_VERSION));
+  for (int i = 0; i < n_columns; i++) FACET_TRY_GOTO(status, done, write_column(schema, file, &columns[i]));
+  FACET_TRY_GOTO(status, done, facet_hdf5_close(&file));
+  FACET_TRY_GOTO(status, done, facet_hdf5_publish(temporary, path));
+done:
+  if (status != FACET_OK) facet_hdf5_abandon(&file, temporary);
+  return status;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+/* Ids of a column, checked against the vocabulary. */
+static facet_status read_ids(facet_column *column, const char *path, const facet_vocabulary_info *vocabulary,
+                             const int32_t **out) {
+  const int64_t n = facet_column_n_rows(column);
+  int32_t *ids;
+  FACET_TRY(FACET_ALLOC(ids, n, "attribute table"));
+  *out = ids;
+  FACET_TRY(facet_column_read_int32(column, 0, n, ids));
+  for (int64_t i = 0; i < n; i++)
+    FACET_CHECK(ids[i] >= 0 && ids[i] < vocabulary->size, FACET_ERROR_DATA,
+                "%s: %s: row %" PRId64 ": id %d, expected 0 to %" PRId64 " (vocabulary %s)", path,
+                facet_column_name(column), i, ids[i], vocabulary->size - 1, vocabulary->name);
+  return FACET_OK;
+}
+
+static facet_status read_floats(facet_column *column, const char *path, int64_t length, const float **out) {
+  const int64_t n = facet_column_n_rows(column);
+  float *values;
+  FACET_TRY(FACET_ALLOC(values, n * length, "attribute table"));
+  *out = values;
+  FACET_TRY(facet_column_read_float(column, 0, n, values));
+  for (int64_t i = 0; i < n * length; i++)
+    FACET_CHECK(isfinite(values[i]), FACET_ERROR_DATA, "%s: %s: row %" PRId64 ": %g, expected a finite number", path,
+                facet_column_name(column), i / length, (double)values[i]);
+  return FACET_OK;
+}
+
+static facet_status read_offsets(facet_column *column, const char *path, int64_t bag, const int64_t **out) {
+  const int64_t n = facet_column_n_rows(column) - 1;
+  int64_t *offsets;
+  FACET_TRY(FACET_ALLOC(offsets, n + 1, "attribute table"));
+  *out = offsets;
+  FACET_TRY(facet_column_read_int64(column, 0, n + 1, offsets));
+  FACET_CHECK(offsets[0] == 0, FACET_ERROR_DATA, "%s: %s: row 0: %" PRId64 ", expected 0", path,
+              facet_column_name(column), offsets[0]);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t count;
+    const bool overflow = __builtin_sub_overflow(offsets[i + 1], offsets[i], &count);
+    FACET_CHECK(!overflow && count >= 0 && count <= bag, FACET_ERROR_DATA,
+                "%s: %s: row %" PRId64 ": %" PRId64 " values, expected 0 to %" PRId64, path, facet_column_name(column),
+                i, count, bag);
+  }
+  return FACET_OK;
+}
+
+/* Opens one data set, reads it by the feature's type (or as offsets of a bag) and closes it again. */
+static facet_status read_part(const facet_schema *schema, hid_t file, const char *path, const char *name,
+                              const facet_feature *feature, int64_t n_rows, bool is_offsets, facet_attribute *out) {
+  facet_column *column = NULL;
+  const facet_feature_type type = is_offsets ? FACET_FEATURE_INT64 : feature->type;
+  FACET_TRY(facet_column_open(file, path, NULL, name, (facet_column_expect){type, feature->length, n_rows}, &column));
+  const facet_status status = is_offsets ? read_offsets(column, path, feature->bag, &out->offsets)
+                              : type == FACET_FEATURE_ID
+                                  ? read_ids(column, path, &schema->vocabularies[feature->vocabulary], &out->ids)
+                                  : read_floats(column, path, feature->length, &out->floats);
+  facet_column_close(&column);
+  return status;
+}
+
+static facet_status read_attribute(const facet_schema *schema, hid_t file, const char *path,
+                                   const facet_feature *feature, facet_attribute *out) {
+  const facet_vocabulary_info *table = &schema->vocabularies[schema->features[feature->join].vocabulary];
+  char name[FACET_SHARD_MAX_NAME];
+  out->n_rows = table->size;
+  snprintf(name, sizeof name, "/%s/%s", table->name, feature->column);
+  if (feature->bag == 0) return read_part(schema, file, path, name, feature, table->size, false, out);
+  snprintf(name, sizeof name, "/%s/%s/offsets", table->name, feature->column);
+  FACET_TRY(read_part(schema, file, path, name, feature, table->size + 1, true, out));
+  snprintf(name, sizeof name, "/%s/%s/values", table->name, feature->column);
+  return read_part(schema, file, path, name, feature, out->offsets[table->size], false, out);
+}
+
+facet_status facet_tables_read(const facet_schema *schema, const char *path, facet_attribute *attributes) {
+  hid_t file = -1;
+  facet_status status;
+  FACET_TRY_GOTO(status, done, facet_hdf5_open(path, &file));
+  FACET_TRY_GOTO(status, done, facet_hdf5_check_format(file, "tables", FACET_TABLES_VERSION));
+  for (int i = 0; i < schema->n_features; i++)
+    if (schema->features[i].join >= 0)
+      FACET_TRY_GOTO(status, done, read_attribute(schema, file, path, &schema->features[i], &attributes[i]));
+done:
+  facet_hdf5_discard(&file);
+  return status;
+}
+
+void facet_tables_free(const facet_schema *schema, facet_attribute *attributes) {
+  for (int i = 0; attributes && i < schema->n_features; i++) {
+    facet_memory_free((void *)attributes[i].ids);
+    facet_memory_free((void *)attributes[i].offsets);
+    facet_memory_free((void *)attributes[i].floats);
+    attributes[i] = (facet_attribute){0};
+  }
+}

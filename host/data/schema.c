@@ -15,6 +15,7 @@ static const char *const roles[] = {"label", "weight", "user", "item", "context"
 static const char *const sample_roles[] = {"label", "weight", "user", "item", "context", "group", "time"};
 static const facet_role sample_role_values[] = {FACET_ROLE_LABEL,   FACET_ROLE_WEIGHT, FACET_ROLE_USER, FACET_ROLE_ITEM,
                                                 FACET_ROLE_CONTEXT, FACET_ROLE_GROUP,  FACET_ROLE_TIME};
+static const char *const event_roles[] = {"time"};
 static const char *const types[] = {"id", "float", "int64"};
 static const char *const poolings[] = {"mean", "sum"};
 
@@ -75,16 +76,18 @@ static facet_status read_vocabularies(reader *r, facet_yaml_node node) {
 static facet_status read_role_and_type(facet_yaml_node node, facet_feature *feature) {
   const facet_yaml_node role = facet_yaml_get(node, "role"), type = facet_yaml_get(node, "type");
   const bool has_vocabulary = facet_yaml_node_kind(facet_yaml_get(node, "vocabulary")) != FACET_YAML_MISSING;
+  int index;
   feature->role = FACET_ROLE_BEHAVIOUR;
   if (feature->sequence < 0) {
-    int index;
     FACET_TRY(facet_yaml_choice(role, "role", sample_roles, COUNT(sample_roles), &index));
     feature->role = sample_role_values[index];
+  } else if (facet_yaml_node_kind(role) != FACET_YAML_MISSING) {
+    FACET_TRY(facet_yaml_choice(role, "role in a sequence", event_roles, COUNT(event_roles), &index));
+    feature->role = FACET_ROLE_TIME;
   }
   const bool is_float = feature->role == FACET_ROLE_LABEL || feature->role == FACET_ROLE_WEIGHT;
   const bool is_int64 = feature->role == FACET_ROLE_GROUP || feature->role == FACET_ROLE_TIME;
   if (facet_yaml_node_kind(type) != FACET_YAML_MISSING) {
-    int index;
     FACET_TRY(facet_yaml_choice(type, "type", types, COUNT(types), &index));
     feature->type = (facet_feature_type)index;
   } else if (has_vocabulary || is_float || is_int64) {
@@ -96,7 +99,7 @@ static facet_status read_role_and_type(facet_yaml_node node, facet_feature *feat
   if (required && strcmp(required, types[feature->type]))
     return facet_yaml_fail(node, "feature %s: role %s has type %s, not %s", feature->name, roles[feature->role],
                            required, types[feature->type]);
-  if (!required && feature->type == FACET_FEATURE_INT64 && feature->sequence < 0)
+  if (!required && feature->type == FACET_FEATURE_INT64)
     return facet_yaml_fail(node, "feature %s: type int64 is for the roles group and time", feature->name);
   if (has_vocabulary != (feature->type == FACET_FEATURE_ID))
     return facet_yaml_fail(node, "feature %s: type id and a vocabulary belong together", feature->name);
@@ -162,7 +165,7 @@ static facet_status read_feature(reader *r, facet_yaml_node node, facet_yaml_nod
     if (!(feature->name = facet_arena_printf(schema->arena, "%s.%s", schema->sequences[sequence].name, name)))
       return FACET_ERROR_INTERNAL;
   FACET_TRY(facet_yaml_expect(node, FACET_YAML_MAPPING, "a feature"));
-  FACET_TRY(facet_yaml_check_keys(node, known, sequence < 0 ? COUNT(known) : COUNT(known) - 1));
+  FACET_TRY(facet_yaml_check_keys(node, known, COUNT(known)));
   FACET_TRY(read_role_and_type(node, feature));
 
   const facet_yaml_node bag = facet_yaml_get(node, "bag"), pooling = facet_yaml_get(node, "pooling");
@@ -262,7 +265,7 @@ static facet_status check_sequences(reader *r, facet_yaml_node node) {
       const facet_feature *feature = &schema->features[i];
       if (feature->sequence == s) {
         n_stored += feature->join < 0;
-        n_times += feature->type == FACET_FEATURE_INT64;
+        n_times += feature->role == FACET_ROLE_TIME;
       } else if (feature->sequence < 0 && feature->join < 0 && !strcmp(feature->column, schema->sequences[s].name)) {
         return facet_yaml_fail(r->node[i], "feature %s is stored under the name of a sequence", feature->name);
       }
@@ -272,8 +275,7 @@ static facet_status check_sequences(reader *r, facet_yaml_node node) {
                              schema->sequences[s].name);
     if (n_times > 1)
       return facet_yaml_fail(facet_yaml_value(node, s),
-                             "sequence %s has %d features of type int64, expected at most "
-                             "one, the time of the events",
+                             "sequence %s has %d features of role time, expected at most one",
                              schema->sequences[s].name, n_times);
   }
   return FACET_OK;
@@ -294,6 +296,7 @@ static facet_status index_roles(reader *r, facet_yaml_node root) {
   schema->label = schema->weight = schema->time = schema->group = schema->user = schema->item = -1;
   for (int i = 0; i < schema->n_features; i++) {
     const facet_feature *feature = &schema->features[i];
+    if (feature->sequence >= 0) continue;
     const bool is_key = feature->type == FACET_FEATURE_ID && feature->join < 0 && feature->bag == 0;
     switch (feature->role) {
     case FACET_ROLE_LABEL:

@@ -118,7 +118,7 @@ static void write_feature(const facet_schema *schema, const facet_feature *featu
   const char *separator = "";
   fprintf(stream, "%s%s: {", indent, feature->name + skip);
 #define FIELD(...) (fputs(separator, stream), separator = ", ", fprintf(stream, __VA_ARGS__))
-  if (feature->sequence < 0) FIELD("role: %s", facet_role_name(feature->role));
+  if (feature->role != FACET_ROLE_BEHAVIOUR) FIELD("role: %s", facet_role_name(feature->role));
   if (feature->vocabulary >= 0)
     FIELD("vocabulary: %s", schema->vocabularies[feature->vocabulary].name);
   else

@@ -60,7 +60,7 @@ typedef struct opener {
 /* Bags: [n + 1] offsets from 0 to the number of values. */
 static facet_status open_bag(const opener *o, const char *name, int64_t n_rows, int feature) {
   facet_shard *shard = o->shard;
-  char part[FACET_SHARD_MAX_NAME];
+  char part[FACET_SHARD_MAX_NAME + 16];
   int64_t first = 0, last = 0;
   snprintf(part, sizeof part, "%s/offsets", name);
   FACET_TRY(facet_column_open(o->file, shard->path, shard->mapping, part,

@@ -100,12 +100,12 @@ static facet_status verify_offsets(const verifier *v, facet_column *column, cons
 /* ---- windows ------------------------------------------------------------------------------------------------- */
 
 /* Events whose time is below that of the event before them, ascending; between users that is normal. */
-typedef struct drops {
+typedef struct drop_list {
   int64_t *event;
   size_t n, capacity;
-} drops;
+} drop_list;
 
-static facet_status find_drops(const verifier *v, facet_column *column, drops *drops) {
+static facet_status find_drops(const verifier *v, facet_column *column, drop_list *drops) {
   const int64_t n_rows = facet_column_n_rows(column);
   int64_t before = INT64_MIN;
   for (int64_t first = 0; first < n_rows; first += BLOCK) {
@@ -123,7 +123,7 @@ static facet_status find_drops(const verifier *v, facet_column *column, drops *d
 }
 
 /* The first drop after event `start`, or INT64_MAX. */
-static int64_t next_drop(const drops *drops, int64_t start) {
+static int64_t next_drop(const drop_list *drops, int64_t start) {
   size_t low = 0, high = drops->n;
   while (low < high) {
     const size_t middle = low + (high - low) / 2;
@@ -136,8 +136,8 @@ static int64_t next_drop(const drops *drops, int64_t start) {
 }
 
 /* The times of a window's events do not decrease, and end at the sample's time at the latest (sample_time ≥ 0). */
-static facet_status verify_order(const verifier *v, facet_column *times, const drops *drops, int64_t row, int64_t start,
-                                 int64_t length, int64_t sample_time) {
+static facet_status verify_order(const verifier *v, facet_column *times, const drop_list *drops, int64_t row,
+                                 int64_t start, int64_t length, int64_t sample_time) {
   int64_t last;
   const int64_t drop = next_drop(drops, start);
   if (drop < start + length) {
@@ -156,7 +156,7 @@ static facet_status verify_order(const verifier *v, facet_column *times, const d
   return FACET_OK;
 }
 
-static facet_status verify_windows(const verifier *v, int sequence, facet_column *times, const drops *drops) {
+static facet_status verify_windows(const verifier *v, int sequence, facet_column *times, const drop_list *drops) {
   facet_shard *shard = v->shard;
   const facet_schema *schema = shard->schema;
   const int64_t max_length = schema->sequences[sequence].max_length, n_events = shard->n_events[sequence];
@@ -183,10 +183,10 @@ static facet_status verify_windows(const verifier *v, int sequence, facet_column
 static facet_status verify_sequence(const verifier *v, int sequence) {
   const facet_schema *schema = v->shard->schema;
   facet_column *times = NULL;
-  drops drops = {0};
+  drop_list drops = {0};
   facet_status status;
   for (int i = 0; i < schema->n_features; i++)
-    if (schema->features[i].sequence == sequence && schema->features[i].type == FACET_FEATURE_INT64)
+    if (schema->features[i].sequence == sequence && schema->features[i].role == FACET_ROLE_TIME)
       times = v->shard->values[i];
   if (times) FACET_TRY_GOTO(status, done, find_drops(v, times, &drops));
   FACET_TRY_GOTO(status, done, verify_windows(v, sequence, times, &drops));

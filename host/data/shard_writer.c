@@ -9,7 +9,6 @@
 #include "facet/file.h"
 #include "facet/memory.h"
 #include "facet/shard.h"
-#include "facet/vocabulary.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
 #define DEFAULT_CHUNK_ROWS 16384
@@ -112,59 +111,37 @@ void facet_shard_writer_destroy(facet_shard_writer **out) {
 
 /* ---- appending ----------------------------------------------------------------------------------------------- */
 
-/* The values column of a stored feature of the type, single-valued or a bag as asked. */
-static facet_status find_column(facet_shard_writer *writer, int feature, facet_feature_type type, bool is_bag,
-                                writer_column **column) {
+/* The feature must be stored, of the type, and single-valued or a bag as asked. */
+static facet_status check_feature(const facet_shard_writer *writer, int feature, facet_feature_type type, bool is_bag) {
   const facet_feature *f = &writer->schema->features[feature];
   FACET_CHECK(f->join < 0, FACET_ERROR_INTERNAL, "%s: feature %s is joined, not stored", writer->path, f->name);
   FACET_CHECK(f->type == type && (f->bag > 0) == is_bag, FACET_ERROR_INTERNAL,
               "%s: feature %s is %s %s, not to be appended as %s %s", writer->path, f->name,
               f->bag ? "a bag of" : "one", facet_feature_type_name(f->type), is_bag ? "a bag of" : "one",
               facet_feature_type_name(type));
-  *column = &writer->values[feature];
   return FACET_OK;
 }
 
 facet_status facet_shard_append_ids(facet_shard_writer *writer, int feature, const int32_t *ids, int64_t n) {
-  writer_column *column;
-  FACET_TRY(find_column(writer, feature, FACET_FEATURE_ID, false, &column));
-  return append(column, ids, n);
+  FACET_TRY(check_feature(writer, feature, FACET_FEATURE_ID, false));
+  return append(&writer->values[feature], ids, n);
 }
 
 facet_status facet_shard_append_floats(facet_shard_writer *writer, int feature, const float *values, int64_t n) {
-  writer_column *column;
-  FACET_TRY(find_column(writer, feature, FACET_FEATURE_FLOAT, false, &column));
-  return append(column, values, n);
-}
-
-/* Raw values of a hashed vocabulary: the token is the decimal text, so that text logs give the same ids. */
-static facet_status append_hashed(facet_shard_writer *writer, int feature, const int64_t *values, int64_t n) {
-  writer_column *column;
-  const facet_vocabulary_info *vocabulary = &writer->schema->vocabularies[writer->schema->features[feature].vocabulary];
-  FACET_TRY(find_column(writer, feature, FACET_FEATURE_ID, false, &column));
-  for (int64_t i = 0; i < n; i++) {
-    char token[24];
-    const int n_bytes = snprintf(token, sizeof token, "%" PRId64, values[i]);
-    const int32_t id = facet_vocabulary_hash(token, (size_t)n_bytes, vocabulary->size);
-    FACET_TRY(append(column, &id, 1));
-  }
-  return FACET_OK;
+  FACET_TRY(check_feature(writer, feature, FACET_FEATURE_FLOAT, false));
+  return append(&writer->values[feature], values, n);
 }
 
 facet_status facet_shard_append_int64s(facet_shard_writer *writer, int feature, const int64_t *values, int64_t n) {
-  writer_column *column;
-  const facet_feature *f = &writer->schema->features[feature];
-  if (f->vocabulary >= 0 && writer->schema->vocabularies[f->vocabulary].hashed)
-    return append_hashed(writer, feature, values, n);
-  FACET_TRY(find_column(writer, feature, FACET_FEATURE_INT64, false, &column));
-  return append(column, values, n);
+  FACET_TRY(check_feature(writer, feature, FACET_FEATURE_INT64, false));
+  return append(&writer->values[feature], values, n);
 }
 
 facet_status facet_shard_append_bags(facet_shard_writer *writer, int feature, const int32_t *counts, const int32_t *ids,
                                      int64_t n) {
-  writer_column *column;
+  writer_column *column = &writer->values[feature];
   const facet_feature *f = &writer->schema->features[feature];
-  FACET_TRY(find_column(writer, feature, FACET_FEATURE_ID, true, &column));
+  FACET_TRY(check_feature(writer, feature, FACET_FEATURE_ID, true));
   const int64_t before = column->n_rows;
   int64_t end = before;
   for (int64_t i = 0; i < n; i++) {
@@ -215,7 +192,7 @@ static facet_status count_rows(const facet_shard_writer *writer, int sequence, i
   return FACET_OK;
 }
 
-/* Copies a spool into a new data set. `group` "samples" or "events/<seq>", `part` NULL, "offsets", "start" … */
+/* Copies a spool into a new data set of the group. */
 static facet_status copy_column(const facet_shard_writer *writer, hid_t group, const char *name,
                                 writer_column *column) {
   const size_t row_bytes = (size_t)column->length * facet_hdf5_type_bytes(column->type);

@@ -1,0 +1,110 @@
+/* Data set directories: parts in sequence, attribute tables. */
+#include "fixture.h"
+
+#include <math.h>
+
+static const int32_t category[7] = {0, 1, 2, 3, 2, 3, 2};
+static const int64_t genre_offsets[8] = {0, 0, 0, 1, 3, 6, 6, 7};
+static const int32_t genres[7] = {2, 3, 4, 2, 3, 4, 2};
+static const float image[14] = {0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+
+static facet_status write_tables(const fixture *f, const int32_t *categories, const float *images) {
+  const int item = facet_schema_vocabulary(f->schema, "item");
+  const facet_table_column columns[] = {
+      {.vocabulary = item, .column = "category", .type = FACET_FEATURE_ID, .length = 1, .values = categories},
+      {.vocabulary = item,
+       .column = "genres",
+       .type = FACET_FEATURE_ID,
+       .length = 1,
+       .is_bag = true,
+       .offsets = genre_offsets,
+       .values = genres},
+      {.vocabulary = item, .column = "image", .type = FACET_FEATURE_FLOAT, .length = 2, .values = images},
+  };
+  return facet_tables_write(f->schema, fixture_path(f, "tables.h5"), columns, 3);
+}
+
+static void write_dataset(fixture *f, int n_parts) {
+  fixture_create(f);
+  EXPECT_OK(facet_schema_write(f->schema, fixture_path(f, "schema.yaml")));
+  EXPECT_OK(write_tables(f, category, image));
+  EXPECT_OK(facet_directory_create(fixture_path(f, "train")));
+  for (int p = 0; p < n_parts; p++) {
+    char name[32];
+    snprintf(name, sizeof name, "train/part-%05d.h5", p);
+    f->label[0] = (float)(p % 2);
+    fixture_write(f, fixture_path(f, name), p % 2);
+  }
+}
+
+Test(dataset, rows_run_through_the_parts) {
+  fixture f;
+  facet_dataset *d;
+  write_dataset(&f, 3);
+  EXPECT_OK(facet_dataset_open(f.directory, "train", &d));
+  cr_assert(facet_dataset_n_samples(d) == 18 && facet_dataset_n_parts(d) == 3);
+  cr_assert(!strcmp(facet_dataset_split(d), "train") && !strcmp(facet_dataset_path(d), f.directory));
+  for (int64_t row = 0; row < 18; row++) {
+    int64_t in_part;
+    cr_assert(facet_dataset_locate(d, row, &in_part) == row / 6 && in_part == row % 6);
+  }
+  float label;
+  EXPECT_OK(facet_column_read_float(facet_shard_values(facet_dataset_part(d, 1), 0), 0, 1, &label));
+  cr_assert(label == 1);
+  facet_dataset_close(&d);
+  fixture_destroy(&f);
+}
+
+Test(dataset, attributes_are_read) {
+  fixture f;
+  facet_dataset *d;
+  write_dataset(&f, 1);
+  EXPECT_OK(facet_dataset_open(f.directory, "train", &d));
+  const facet_attribute *a = facet_dataset_attribute(d, fixture_feature(&f, "category"));
+  cr_assert(a->n_rows == 7 && !a->floats && !a->offsets && !memcmp(a->ids, category, sizeof category));
+  a = facet_dataset_attribute(d, fixture_feature(&f, "history.category"));
+  cr_assert(!memcmp(a->ids, category, sizeof category));
+  a = facet_dataset_attribute(d, fixture_feature(&f, "genres"));
+  cr_assert(!memcmp(a->offsets, genre_offsets, sizeof genre_offsets) && !memcmp(a->ids, genres, sizeof genres));
+  a = facet_dataset_attribute(d, fixture_feature(&f, "image"));
+  cr_assert(!a->ids && !memcmp(a->floats, image, sizeof image));
+  cr_assert(!facet_dataset_attribute(d, fixture_feature(&f, "item_id")));
+  facet_dataset_close(&d);
+  fixture_destroy(&f);
+}
+
+Test(dataset, gaps_and_missing_things_are_errors) {
+  fixture f;
+  facet_dataset *d;
+  write_dataset(&f, 3);
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "test", &d), "/test", "part-00000.h5");
+  unlink(fixture_path(&f, "train/part-00001.h5"));
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "part-00002.h5, expected part-00001.h5");
+  unlink(fixture_path(&f, "train/part-00002.h5"));
+  EXPECT_OK(facet_file_write(fixture_path(&f, "train/part-00001.h5.tmp"), "x", 1)); /* left by a killed writer */
+  EXPECT_OK(facet_dataset_open(f.directory, "train", &d));
+  facet_dataset_close(&d);
+  unlink(fixture_path(&f, "train/part-00000.h5"));
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "no part-00000.h5");
+  unlink(fixture_path(&f, "tables.h5"));
+  EXPECT_ERROR(FACET_ERROR_IO, facet_dataset_open(f.directory, "train", &d), "tables.h5");
+  unlink(fixture_path(&f, "schema.yaml"));
+  EXPECT_ERROR(FACET_ERROR_IO, facet_dataset_open(f.directory, "train", &d), "schema.yaml");
+  fixture_destroy(&f);
+}
+
+Test(dataset, bad_attributes_are_errors) {
+  fixture f;
+  facet_dataset *d;
+  write_dataset(&f, 1);
+  int32_t bad_category[7] = {0, 1, 2, 4, 2, 3, 2};
+  float bad_image[14] = {0, 0, 0, 0, 0, NAN};
+  EXPECT_OK(write_tables(&f, bad_category, image));
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "tables.h5: /item/category: row 3: id 4",
+               "expected 0 to 3");
+  EXPECT_OK(write_tables(&f, category, bad_image));
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "/item/image: row 2: nan", "finite");
+  EXPECT_OK(facet_tables_write(f.schema, fixture_path(&f, "tables.h5"), NULL, 0));
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "item/category", "missing");
+  fixture_destroy(&f);
+}

@@ -60,27 +60,23 @@ static facet_status batch_array(facet_arena *arena, int64_t count, int64_t n_ele
 #define BATCH_ARRAY(arena, pointer, count, n_elements)                                                                 \
   batch_array((arena), (count), (n_elements), sizeof *(pointer), &(pointer))
 
-/* Lists the features to fill: the used ones, what they join (and so on), and the user's id where it is the group.
- * Each comes after the feature it joins. */
+/* Lists the features to fill: the used ones, those they join, and what every batch has. A joined feature joins a stored
+ * one, so the stored ones come first. */
 static facet_status plan_filled(const facet_batch_layout *layout, facet_batch_scratch *scratch) {
   const facet_schema *schema = layout->schema;
-  bool *wanted, *placed;
+  bool *wanted;
   FACET_TRY(BATCH_ARRAY(scratch->arena, wanted, schema->n_features, 1));
-  FACET_TRY(BATCH_ARRAY(scratch->arena, placed, schema->n_features, 1));
   FACET_TRY(BATCH_ARRAY(scratch->arena, scratch->filled, schema->n_features, 1));
   for (int f = 0; f < schema->n_features; f++) {
     bool is_group = f == schema->user && schema->group < 0;
     bool always = f == schema->label || f == schema->weight || is_group;
     if (schema->features[f].type == FACET_FEATURE_INT64 || !(layout->used[f] || always)) continue;
-    for (int g = f; g >= 0 && !wanted[g]; g = schema->features[g].join) wanted[g] = true;
+    wanted[f] = true;
+    if (schema->features[f].join >= 0) wanted[schema->features[f].join] = true;
   }
-  for (bool progress = true; progress;) {
-    progress = false;
+  for (int joined = 0; joined < 2; joined++) {
     for (int f = 0; f < schema->n_features; f++) {
-      int join = schema->features[f].join;
-      if (!wanted[f] || placed[f] || (join >= 0 && !placed[join])) continue;
-      placed[f] = progress = true;
-      scratch->filled[scratch->n_filled++] = f;
+      if (wanted[f] && (schema->features[f].join >= 0) == joined) scratch->filled[scratch->n_filled++] = f;
     }
   }
   return FACET_OK;

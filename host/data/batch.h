@@ -33,7 +33,7 @@ typedef struct facet_batch_buffer {
 typedef struct facet_batch_scratch {
   facet_arena *arena; /* holds this struct and every array of the batch */
   int n_filled;
-  int *filled;               /* [n_filled] features to fill, each after the one it joins */
+  int *filled;               /* [n_filled] features to fill, stored ones first, then joined ones */
   facet_batch_scope *scopes; /* [1 + n_sequences] */
   int64_t n_groups;
   facet_batch_group *groups;          /* [B] */

@@ -80,18 +80,10 @@ static facet_status make_blocks(facet_optimizer *optimizer) {
   return FACET_OK;
 }
 
-static facet_status check_options(const facet_optimizer_options *options) {
-  FACET_CHECK(options->schedule != FACET_SCHEDULE_EXPONENTIAL || options->decay_steps > 0, FACET_ERROR_USAGE,
-              "optimizer.decay_steps is %lld, expected at least 1 with schedule: exponential",
-              (long long)options->decay_steps);
-  return FACET_OK;
-}
-
 facet_status facet_optimizer_create(const facet_optimizer_options *options, facet_parameters *parameters,
                                     facet_optimizer **out) {
   facet_optimizer *optimizer;
   facet_status status = FACET_OK;
-  FACET_TRY(check_options(options));
   FACET_TRY(FACET_ALLOC(optimizer, 1, "optimizer"));
   optimizer->options = options;
   optimizer->parameters = parameters;

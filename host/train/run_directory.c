@@ -7,10 +7,6 @@
 
 #include "facet/model.h"
 
-facet_status facet_run_directory_checkpoint(const char *run_directory, int64_t step, char *path) {
-  return facet_path_format(path, "%s/checkpoints/step-%08lld", run_directory, (long long)step);
-}
-
 /* ---- the same configuration? ------------------------------------------------------------------------------------ */
 
 /* Value of "section.key" as YAML text into buffer. */

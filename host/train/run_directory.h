@@ -16,7 +16,4 @@
  * key and both values; resume none on a directory that is not empty; a resume path that would mix two runs. */
 facet_status facet_run_directory_open(const facet_train_request *request, facet_lock *lock, char *checkpoint);
 
-/* Path of the checkpoint of a step. */
-facet_status facet_run_directory_checkpoint(const char *run_directory, int64_t step, char *path);
-
 #endif

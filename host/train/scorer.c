@@ -1,6 +1,5 @@
 /* A checkpoint made ready for scoring. */
 #include <omp.h>
-#include <string.h>
 
 #include "facet/memory.h"
 #include "facet/model.h"
@@ -9,21 +8,12 @@
 struct facet_scorer {
   char checkpoint[FACET_PATH_MAX];
   facet_config *config;
-  facet_schema *schema; /* of the checkpoint */
   facet_device *device;
   facet_dataset *dataset;
   facet_parameters *parameters;
   facet_graph *graph;
   facet_executor *executor;
 };
-
-/* The data set must have the features that the model was trained on. */
-static facet_status check_schema(const facet_scorer *scorer) {
-  char text[512];
-  const facet_schema *schema = facet_dataset_schema(scorer->dataset);
-  if (!facet_schema_difference(scorer->schema, schema, text, sizeof text)) return FACET_OK;
-  FACET_FAIL(FACET_ERROR_DATA, "%s does not match the schema of %s: %s", schema->path, scorer->checkpoint, text);
-}
 
 int64_t facet_evaluate_batch_size(const facet_config *config) {
   if (config->evaluate.batch_size > 0) return config->evaluate.batch_size;
@@ -37,11 +27,10 @@ static facet_status load(facet_scorer *scorer, const char *const *sets, int n_se
   FACET_TRY(facet_config_load(path, sets, n_sets, &scorer->config));
   const facet_config *config = scorer->config;
   if (config->train.threads > 0) omp_set_num_threads((int)config->train.threads);
-  FACET_TRY(facet_path_format(path, "%s/schema.yaml", scorer->checkpoint));
-  FACET_TRY(facet_schema_load(path, &scorer->schema));
   FACET_TRY(facet_device_open(device, &scorer->device));
-  FACET_TRY(facet_dataset_open(config->data_path, split ? split : config->data.test, &scorer->dataset));
-  FACET_TRY(check_schema(scorer));
+  if (!split) split = config->data.test;
+  FACET_CHECK(split[0], FACET_ERROR_USAGE, "data.test of %s is empty: name a split", path);
+  FACET_TRY(facet_dataset_open(config->data_path, split, &scorer->dataset));
   FACET_TRY(facet_parameters_create(&scorer->parameters));
   FACET_TRY(facet_model_build(config->model, config->model_options, FACET_PROGRAM_EVALUATE,
                               facet_dataset_schema(scorer->dataset), facet_evaluate_batch_size(config),
@@ -75,7 +64,6 @@ void facet_scorer_close(facet_scorer **scorer) {
   facet_parameters_destroy(&s->parameters);
   facet_dataset_close(&s->dataset);
   facet_device_close(&s->device);
-  facet_schema_destroy(&s->schema);
   facet_config_destroy(&s->config);
   facet_memory_free(s);
   *scorer = NULL;

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "train/run_directory.h"
+#include "train/checkpoint_internal.h"
 #include "train/stop.h"
 #include "train/trainer_internal.h"
 
@@ -60,17 +60,23 @@ static facet_status next_batch(facet_trainer *t, const facet_batch **batch) {
   return FACET_OK;
 }
 
+/* Without the sign that printf gives some NaN. */
+static double plain(double value) {
+  return isnan(value) ? (double)NAN : value;
+}
+
 /* Names step, loss parts and the first node that is not finite. */
 static facet_status describe_nonfinite_loss(facet_trainer *t) {
   char parts[512] = "";
   size_t used = 0;
   for (int i = 0; i < facet_executor_n_losses(t->train_executor) && used < sizeof parts; i++)
     used += (size_t)snprintf(parts + used, sizeof parts - used, "%s%s %g", i ? ", " : "",
-                             facet_executor_loss_name(t->train_executor, i), facet_executor_loss(t->train_executor, i));
+                             facet_executor_loss_name(t->train_executor, i),
+                             plain(facet_executor_loss(t->train_executor, i)));
   if (facet_executor_find_nonfinite(t->train_executor) == FACET_OK)
     facet_error_set(FACET_ERROR_NONFINITE, __FILE__, __LINE__, "every node is finite, their weighted sum is not");
   facet_error_context("step %lld: the loss is %g (%s)", (long long)t->state.step + 1,
-                      facet_executor_total_loss(t->train_executor), parts);
+                      plain(facet_executor_total_loss(t->train_executor)), parts);
   return facet_error_hint("the last checkpoint is kept; try a smaller optimizer.learning_rate or optimizer.clip_norm");
 }
 
@@ -294,7 +300,7 @@ static facet_status train(facet_trainer *t) {
 static facet_status load_best(facet_trainer *t) {
   char path[FACET_PATH_MAX];
   if (t->state.best_step == t->state.step) return FACET_OK;
-  FACET_TRY(facet_run_directory_checkpoint(t->request->run_directory, t->state.best_step, path));
+  FACET_TRY(checkpoint_step_path(path, t->request->run_directory, t->state.best_step));
   const facet_checkpoint best = {
       .config = t->config, .schema = facet_dataset_schema(t->train), .parameters = t->parameters};
   return facet_checkpoint_read(path, &best);

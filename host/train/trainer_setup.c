@@ -5,25 +5,9 @@
 
 #include "facet/memory.h"
 #include "facet/model.h"
+#include "train/checkpoint_internal.h"
 #include "train/run_directory.h"
 #include "train/trainer_internal.h"
-
-/* ---- checks ----------------------------------------------------------------------------------------------------- */
-
-static facet_status check_config(const facet_config *config) {
-  const facet_train_options *train = &config->train;
-  int n = 0;
-  while (facet_metric_names[n]) n++;
-  bool known = false;
-  for (int i = 0; i < n; i++) known = known || strcmp(facet_metric_names[i], train->monitor) == 0;
-  const char *nearest = facet_nearest_name(train->monitor, facet_metric_names, n);
-  FACET_CHECK(known, FACET_ERROR_USAGE, "%s: train.monitor \"%s\" is no metric%s%s%s", config->path, train->monitor,
-              nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
-  FACET_CHECK(train->batch_size % train->accumulate == 0, FACET_ERROR_USAGE,
-              "%s: train.batch_size %lld does not divide by train.accumulate %lld", config->path,
-              (long long)train->batch_size, (long long)train->accumulate);
-  return FACET_OK;
-}
 
 /* ---- opening and building ---------------------------------------------------------------------------------------- */
 
@@ -113,7 +97,7 @@ static facet_status start_fresh(facet_trainer *t) {
 static facet_status adopt_best(facet_trainer *t) {
   char path[FACET_PATH_MAX];
   if (t->state.best_step == 0 || t->state.best_step == t->state.step) return FACET_OK;
-  FACET_TRY(facet_run_directory_checkpoint(t->request->run_directory, t->state.best_step, path));
+  FACET_TRY(checkpoint_step_path(path, t->request->run_directory, t->state.best_step));
   if (facet_directory_exists(path)) return FACET_OK;
   facet_warn("the best checkpoint so far, step %lld, is not in %s: the best one is sought anew from step %lld on",
              (long long)t->state.best_step, t->request->run_directory, (long long)t->state.step);
@@ -167,8 +151,9 @@ static void print_sizes(facet_trainer *t) {
 
 static void print_split(const facet_dataset *dataset, const char *name, const char *without) {
   if (dataset)
-    facet_log("           %s: %s samples in %d parts", name,
-              facet_format_count((double)facet_dataset_n_samples(dataset)), facet_dataset_n_parts(dataset));
+    facet_log("           %s: %s samples in %d part%s", name,
+              facet_format_count((double)facet_dataset_n_samples(dataset)), facet_dataset_n_parts(dataset),
+              facet_dataset_n_parts(dataset) == 1 ? "" : "s");
   else
     facet_log("           no split \"%s\": %s", name, without);
 }
@@ -185,9 +170,9 @@ static facet_status print_start(facet_trainer *t) {
   print_split(t->test, config->data.test, "no evaluation at the end");
   if (!t->valid && (config->train.early_stop > 0 || config->optimizer.schedule == FACET_SCHEDULE_PLATEAU))
     facet_warn("train.early_stop and optimizer.schedule: plateau do nothing without a validation split");
-  facet_log("training   %s updates of %lld samples (%lld micro-batches), run directory %s",
+  facet_log("training   %s updates of %lld samples in %lld micro-batch%s, run directory %s",
             facet_format_count((double)t->total_steps), (long long)config->train.batch_size,
-            (long long)config->train.accumulate, t->request->run_directory);
+            (long long)config->train.accumulate, config->train.accumulate == 1 ? "" : "es", t->request->run_directory);
   return FACET_OK;
 }
 
@@ -217,7 +202,6 @@ static int64_t samples_left(const facet_trainer *t) {
 
 facet_status facet_trainer_prepare(facet_trainer *t, bool *finished) {
   const facet_config *config = t->config;
-  FACET_TRY(check_config(config));
   FACET_TRY(facet_run_directory_open(t->request, &t->lock, t->start));
   FACET_TRY(check_finished(t, finished));
   if (*finished) return FACET_OK;

@@ -287,14 +287,3 @@ Test(optimizer, nonfinite_gradient_is_named_and_changes_nothing) {
             facet_error_get()->message);
   teardown(&f);
 }
-
-Test(optimizer, exponential_needs_a_period) {
-  fixture f;
-  setup(&f, defaults(FACET_OPTIMIZER_ADAM, FACET_SPARSE_SGD));
-  facet_optimizer_options options = f.options;
-  facet_optimizer *optimizer = NULL;
-  options.schedule = FACET_SCHEDULE_EXPONENTIAL;
-  cr_assert_eq(facet_optimizer_create(&options, f.parameters, &optimizer), FACET_ERROR_USAGE);
-  cr_assert_null(optimizer);
-  teardown(&f);
-}

@@ -1,0 +1,73 @@
+#include <criterion/criterion.h>
+
+#include <math.h>
+
+#include "harness.h"
+
+static facet_tensor *build(facet_graph *graph, facet_tensor *const *in) {
+  return facet_dice(graph, "x", in[0], in[1], 0.99);
+}
+
+/* x = 1, 3 (mean 2, sd √(1 + 1e-9)) and a padded −50, a = 0.5. */
+Test(dice, by_hand) {
+  double sd = sqrt(1 + 1e-9), expected[3], x[] = {1, 3, -50};
+  for (int i = 0; i < 3; i++) {
+    double s = 1 / (1 + exp(-(x[i] - 2) / (sd + 1e-9)));
+    expected[i] = x[i] * (s + 0.5 * (1 - s));
+  }
+  harness_run(
+      &(harness_case){.build = build,
+                      .batch = 3,
+                      .n_valid = 2,
+                      .input = {{"in", {2, {3, 1}}, .values = x, .differentiable = true},
+                                {"valid", {1, {3}}, .values = (double[]){1, 1, 0}, .keep = true}},
+                      .value = {{"x.alpha", (double[]){0.5}}},
+                      .expected = expected,
+                      .expected_state = {{"x.mean", (double[]){0.01 * 2}}, {"x.sd", (double[]){0.99 + 0.01 * sd}}}});
+}
+
+Test(dice, gradients) {
+  static double valid[70];
+  for (int i = 0; i < 67; i++) valid[i] = 1;
+  harness_run(&(harness_case){
+      .build = build,
+      .batch = 70,
+      .n_valid = 67,
+      .input = {{"in", {2, {70, 3}}, .differentiable = true}, {"valid", {1, {70}}, .values = valid, .keep = true}}});
+}
+
+Test(dice, wider_than_a_chunk) {
+  harness_run(&(harness_case){.build = build,
+                              .batch = 3,
+                              .input = {{"in", {2, {3, 260}}, .differentiable = true},
+                                        {"valid", {1, {3}}, .values = (double[]){1, 1, 1}, .keep = true}}});
+}
+
+Test(dice, evaluation) { /* z = (x − 1)/(2 + 1e-9) from the averages, which stay */
+  double x[] = {1, 3}, expected[2];
+  for (int i = 0; i < 2; i++) expected[i] = x[i] / (1 + exp(-(x[i] - 1) / (2 + 1e-9)));
+  harness_run(&(harness_case){.build = build,
+                              .batch = 2,
+                              .evaluate = true,
+                              .input = {{"in", {2, {2, 1}}, .values = x, .differentiable = true},
+                                        {"valid", {1, {2}}, .values = (double[]){1, 1}, .keep = true}},
+                              .value = {{"x.alpha", (double[]){0}}, {"x.mean", (double[]){1}}, {"x.sd", (double[]){2}}},
+                              .expected = expected,
+                              .expected_state = {{"x.mean", (double[]){1}}, {"x.sd", (double[]){2}}}});
+}
+
+/* A column that is constant except for its last digits: the gradient stays finite (term inside the root). */
+Test(dice, nearly_constant_column) {
+  harness_run(&(harness_case){.build = build,
+                              .batch = 3,
+                              .evaluate = false,
+                              .input = {{"in", {2, {3, 1}}, .values = (double[]){4, 4, 4}},
+                                        {"valid", {1, {3}}, .values = (double[]){1, 1, 1}, .keep = true}},
+                              .value = {{"x.alpha", (double[]){0}}},
+                              .expected = (double[]){2, 2, 2}});
+}
+
+Test(dice, wrong_shapes) {
+  harness_case test = {.build = build, .batch = 2, .input = {{"in", {1, {2}}}, {"valid", {1, {2}}}}};
+  harness_fails(&test, "x is [2], expected real [B, d]");
+}

@@ -1,0 +1,155 @@
+/* Conversion of interaction logs (facet/convert.h): read → sort → split → ids → tables → shards → vocabularies. */
+#include "facet/convert.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/convert_internal.h"
+#include "facet/log.h"
+#include "facet/memory.h"
+
+static facet_status create_directories(conversion *self) {
+  static const char *const names[] = {"train", "valid", "test", "vocab"};
+  char path[FACET_PATH_MAX];
+  for (int i = 0; i < 4; i++) {
+    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, names[i]));
+    FACET_TRY(facet_directory_create(path));
+  }
+  return FACET_OK;
+}
+
+static facet_status save_vocabulary(const conversion *self, const facet_vocabulary *vocabulary) {
+  char path[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(path, "%s/vocab/%s.h5", self->directory, facet_vocabulary_name(vocabulary)));
+  return facet_vocabulary_save(vocabulary, path);
+}
+
+/* Hours 0 … 23, weekdays 0 (Monday) … 6. */
+static facet_status save_numbers(const conversion *self, const char *name, int n) {
+  facet_vocabulary *vocabulary;
+  FACET_TRY(facet_vocabulary_create(name, &vocabulary));
+  facet_status status = FACET_OK;
+  for (int i = 0; status == FACET_OK && i < n; i++) {
+    char token[16];
+    int64_t id;
+    status = facet_vocabulary_add(vocabulary, token, (size_t)snprintf(token, sizeof token, "%d", i), &id);
+  }
+  if (status == FACET_OK) status = save_vocabulary(self, vocabulary);
+  facet_vocabulary_destroy(&vocabulary);
+  return status;
+}
+
+static facet_status save_vocabularies(const conversion *self) {
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) FACET_TRY(save_vocabulary(self, self->entities[e].final));
+  for (int i = 0; i < self->n_vocabularies; i++) FACET_TRY(save_vocabulary(self, self->vocabularies[i].vocabulary));
+  if (self->options.hour) FACET_TRY(save_numbers(self, "hour", 24));
+  if (self->options.weekday) FACET_TRY(save_numbers(self, "weekday", 7));
+  return FACET_OK;
+}
+
+static void report_dropped(FILE *report, int64_t n, const char *reason) {
+  if (n > 0) fprintf(report, "  %12lld dropped: %s\n", (long long)n, reason);
+}
+
+static void report(const conversion *self) {
+  static const char *const names[CONVERT_N_SPLITS] = {"train", "valid", "test"};
+  const convert_counts *c = &self->counts;
+  FILE *out = self->request->report;
+  fprintf(out, "rows     %12lld read from %s\n  %12lld kept as events\n", (long long)c->rows, self->interactions.file,
+          (long long)c->kept);
+  report_dropped(out, c->below_rating, "rating below interactions.rating_at_least");
+  report_dropped(out, c->bad, "fields missing or not readable");
+  report_dropped(out, c->duplicates, "repeat user, item and time of the row before");
+  char reason[128];
+  snprintf(reason, sizeof reason, "of %lld users with fewer than %lld events (convert.min_user_events)",
+           (long long)c->short_users, (long long)self->options.min_user_events);
+  report_dropped(out, c->short_user_rows, reason);
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++)
+    fprintf(out, "%-8s %12lld with an id\n", e == CONVERT_USER ? "users" : "items",
+            (long long)facet_vocabulary_size(self->entities[e].final) - FACET_ID_FIRST);
+  for (int s = 0; s < CONVERT_N_SPLITS; s++)
+    fprintf(out, "%-8s %12lld samples, %lld positive, %lld history events, %lld parts\n", names[s],
+            (long long)c->samples[s], (long long)c->positives[s], (long long)c->events[s], (long long)c->parts[s]);
+  if (c->no_history > 0)
+    fprintf(out, "%lld events have fewer than %lld before them and are history only (convert.min_history)\n",
+            (long long)c->no_history, (long long)self->options.min_history);
+  if (c->unknown_users + c->unknown_items > 0)
+    fprintf(out, "%lld samples have an unknown user and %lld an unknown item: not in the training split\n",
+            (long long)c->unknown_users, (long long)c->unknown_items);
+  if (c->no_negative > 0)
+    fprintf(out, "%lld negatives were not drawn: their users know every training item\n", (long long)c->no_negative);
+}
+
+static facet_status run(conversion *self) {
+  convert_tables *tables = NULL;
+  FACET_TRY(create_directories(self));
+  FACET_TRY(convert_read_interactions(self));
+  FACET_TRY(convert_find_time_limits(self));
+  FACET_TRY(convert_assign_ids(self));
+  facet_status status = convert_read_tables(self, &tables);
+  if (status == FACET_OK) status = convert_make_schema(self);
+  if (status == FACET_OK) status = convert_write_tables(self, tables);
+  convert_destroy_tables(&tables);
+  FACET_TRY(status);
+  FACET_TRY(convert_write_samples(self));
+  FACET_CHECK(self->counts.samples[CONVERT_TRAIN] > 0, FACET_ERROR_DATA,
+              "%s gives no training sample: %lld events of users with enough of them are kept", self->interactions.file,
+              (long long)self->counts.kept);
+  FACET_TRY(save_vocabularies(self));
+  report(self);
+  return FACET_OK;
+}
+
+static void close_conversion(conversion *self) {
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) {
+    facet_vocabulary_destroy(&self->entities[e].raw);
+    facet_vocabulary_destroy(&self->entities[e].final);
+    facet_memory_free(self->entities[e].train_count);
+    facet_memory_free(self->entities[e].final_id);
+  }
+  for (int i = 0; i < self->n_vocabularies; i++) facet_vocabulary_destroy(&self->vocabularies[i].vocabulary);
+  facet_sorter_destroy(&self->sorter);
+  facet_schema_destroy(&self->schema);
+  facet_memory_free(self->log.events);
+  facet_memory_free(self->log.split);
+  facet_memory_free(self->log.items);
+  facet_memory_free(self);
+}
+
+/* An empty split has no directory. */
+static facet_status publish(const conversion *self, const char *output) {
+  char path[FACET_PATH_MAX];
+  static const char *const names[] = {"valid", "test"};
+  for (int i = 0; i < 2; i++) {
+    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, names[i]));
+    rmdir(path); /* fails, as it should, when the split has parts */
+  }
+  return facet_file_rename(self->directory, output);
+}
+
+facet_status facet_convert(const facet_convert_request *request) {
+  conversion *self;
+  FACET_TRY(FACET_ALLOC(self, 1, "conversion"));
+  self->request = request;
+  self->entities[CONVERT_USER].name = "user";
+  self->entities[CONVERT_USER].id_feature = "user_id";
+  self->entities[CONVERT_ITEM].name = "item";
+  self->entities[CONVERT_ITEM].id_feature = "item_id";
+  facet_status status = convert_read_config(self);
+  if (status == FACET_OK && rmdir(request->output) != 0 && errno != ENOENT)
+    status = facet_error_set(FACET_ERROR_USAGE, __FILE__, __LINE__,
+                             "%s exists and is not an empty directory; facet never overwrites data", request->output);
+  if (status == FACET_OK) status = facet_path_format(self->directory, "%s.tmp-%ld", request->output, (long)getpid());
+  if (status == FACET_OK) {
+    status = run(self);
+    if (status == FACET_OK) status = publish(self, request->output);
+    if (status != FACET_OK) {
+      const facet_error error = *facet_error_get();
+      facet_directory_remove(self->directory);
+      facet_error_restore(&error);
+    }
+  }
+  close_conversion(self);
+  return status;
+}

@@ -1,0 +1,210 @@
+/* The configuration of a conversion: tables of options and reading. */
+#include <libgen.h>
+#include <string.h>
+
+#include "data/convert_internal.h"
+#include "facet/yaml.h"
+
+#define CONVERT(name) offsetof(convert_options, name)
+#define FILE_(name) offsetof(convert_file, name)
+#define ATTRIBUTE(name) offsetof(convert_attribute, name)
+
+static const char *const split_choices[] = {"user", "time", NULL};
+static const char *const type_choices[] = {"id", "float", NULL};
+
+static const facet_option convert_table[] = {
+    {"name", FACET_OPTION_STRING, CONVERT(name), NULL, 0, 0, NULL, "Name of the data set."},
+    {"embedding_width", FACET_OPTION_INT, CONVERT(embedding_width), "8", 1, 4096, NULL,
+     "Default embedding width in the schema."},
+    {"max_length", FACET_OPTION_INT, CONVERT(max_length), "50", 1, 1e5, NULL, "Events in the longest history window."},
+    {"min_history", FACET_OPTION_INT, CONVERT(min_history), "1", 0, 1e5, NULL,
+     "A sample needs at least this many earlier events of its user."},
+    {"min_user_events", FACET_OPTION_INT, CONVERT(min_user_events), "3", 1, 1e9, NULL,
+     "Users with fewer positive interactions are dropped."},
+    {"min_count", FACET_OPTION_INT, CONVERT(min_count), "1", 1, 1e9, NULL,
+     "A user or item gets an id if it occurs this often in the training split; else it is unknown."},
+    {"negatives", FACET_OPTION_INT, CONVERT(negatives), "1", 0, 1000, NULL, "Sampled negatives per positive sample."},
+    {"popularity", FACET_OPTION_DOUBLE, CONVERT(popularity), "0", 0, 2, NULL,
+     "Negatives are drawn with probability proportional to (training count)^popularity; 0: uniform."},
+    {"split", FACET_OPTION_CHOICE, CONVERT(split), "user", 0, 0, split_choices,
+     "user: each user's last sample is test, the one before it validation. time: the latest interactions are."},
+    {"valid_fraction", FACET_OPTION_DOUBLE, CONVERT(valid_fraction), "0.1", 0, 0.9, NULL,
+     "Split by time: share of the interactions in the validation split."},
+    {"test_fraction", FACET_OPTION_DOUBLE, CONVERT(test_fraction), "0.1", 0, 0.9, NULL,
+     "Split by time: share of the interactions in the test split."},
+    {"hour", FACET_OPTION_BOOL, CONVERT(hour), "false", 0, 0, NULL,
+     "Context feature: hour of the sample's time (UTC)."},
+    {"weekday", FACET_OPTION_BOOL, CONVERT(weekday), "false", 0, 0, NULL, "Context feature: day of the week (UTC)."},
+    {"keep_duplicates", FACET_OPTION_BOOL, CONVERT(keep_duplicates), "false", 0, 0, NULL,
+     "Keep rows that repeat user, item and time of the row before; else they are dropped and counted."},
+    {"drop_bad_rows", FACET_OPTION_BOOL, CONVERT(drop_bad_rows), "false", 0, 0, NULL,
+     "Drop and count rows with missing fields or unreadable numbers; else the first one is an error."},
+    {"seed", FACET_OPTION_INT, CONVERT(seed), "1", 0, 9e15, NULL, "Key of the negatives."},
+    {"part_samples", FACET_OPTION_INT, CONVERT(part_samples), "1000000", 1, 1e12, NULL,
+     "A part is closed at the end of the user that reaches this many samples."},
+    {"compress", FACET_OPTION_BOOL, CONVERT(compress), "false", 0, 0, NULL, "Write chunked, compressed shards."},
+    {"memory_mb", FACET_OPTION_INT, CONVERT(memory_mb), "256", 1, 1e6, NULL,
+     "Budget of the sort; beyond it runs spill."},
+    {0}};
+
+#define FORMAT_OPTIONS                                                                                                 \
+  {"file", FACET_OPTION_STRING, FILE_(file), NULL, 0, 0, NULL, "File name, relative to --input."},                     \
+      {"separator",                                                                                                    \
+       FACET_OPTION_STRING,                                                                                            \
+       FILE_(separator),                                                                                               \
+       "tab",                                                                                                          \
+       0,                                                                                                              \
+       0,                                                                                                              \
+       NULL,                                                                                                           \
+       "tab, comma, semicolon, space, or the characters themselves."},                                                 \
+      {"header",                                                                                                       \
+       FACET_OPTION_BOOL,                                                                                              \
+       FILE_(header),                                                                                                  \
+       "true",                                                                                                         \
+       0,                                                                                                              \
+       0,                                                                                                              \
+       NULL,                                                                                                           \
+       "The first line names the columns; else columns are numbered from 1."},                                         \
+  {                                                                                                                    \
+    "quoted", FACET_OPTION_BOOL, FILE_(quoted), "false", 0, 0, NULL, "Fields may be in double quotes."                 \
+  }
+
+static const facet_option interactions_table[] = {
+    FORMAT_OPTIONS,
+    {"user", FACET_OPTION_STRING, FILE_(user), NULL, 0, 0, NULL, "Column of the user."},
+    {"item", FACET_OPTION_STRING, FILE_(item), NULL, 0, 0, NULL, "Column of the item."},
+    {"time", FACET_OPTION_STRING, FILE_(time), NULL, 0, 0, NULL, "Column of the time, a number."},
+    {"time_unit", FACET_OPTION_DOUBLE, FILE_(time_unit), "1", 1e-9, 1e9, NULL,
+     "Seconds per unit of the time column: 0.001 for milliseconds."},
+    {"rating", FACET_OPTION_STRING, FILE_(rating), "", 0, 0, NULL, "Column of a rating; empty: every row is positive."},
+    {"rating_at_least", FACET_OPTION_DOUBLE, FILE_(rating_at_least), "0", -1e9, 1e9, NULL,
+     "Rows with a smaller rating are not positive: dropped, but never drawn as negatives."},
+    {0}};
+
+static const facet_option entity_table[] = {FORMAT_OPTIONS,
+                                            {"key", FACET_OPTION_STRING, FILE_(key), NULL, 0, 0, NULL,
+                                             "Column of the user or item; of several rows the first counts."},
+                                            {0}};
+
+static const facet_option attribute_table[] = {
+    {"column", FACET_OPTION_STRING, ATTRIBUTE(column), "", 0, 0, NULL,
+     "Column in the file; empty: the feature's name."},
+    {"type", FACET_OPTION_CHOICE, ATTRIBUTE(type), "id", 0, 0, type_choices,
+     "id: a token of a vocabulary; float: a number."},
+    {"separator", FACET_OPTION_STRING, ATTRIBUTE(separator), "", 0, 0, NULL,
+     "Separates several values in the field: comma, space, … or the characters themselves; empty: one value."},
+    {"bag", FACET_OPTION_INT, ATTRIBUTE(bag), "8", 1, 10000, NULL, "Most values kept of several."},
+    {"vocabulary", FACET_OPTION_STRING, ATTRIBUTE(vocabulary), "", 0, 0, NULL,
+     "Vocabulary; empty: the feature's name."},
+    {"width", FACET_OPTION_INT, ATTRIBUTE(width), "0", 0, 4096, NULL, "Embedding width; 0: convert.embedding_width."},
+    {"missing", FACET_OPTION_STRING, ATTRIBUTE(missing), "", 0, 0, NULL,
+     "float: value of an empty field; without it an empty field is an error."},
+    {0}};
+
+enum { SECTION_CONVERT, SECTION_INTERACTIONS, SECTION_ENTITY, SECTION_ATTRIBUTE, N_SECTIONS };
+const int facet_convert_n_sections = N_SECTIONS;
+const facet_option_section facet_convert_sections[N_SECTIONS] = {
+    {"convert", "The data set that is made.", convert_table, sizeof(convert_options)},
+    {"interactions", "The log.", interactions_table, sizeof(convert_file)},
+    {"users, items", "Attributes of users and of items (optional).", entity_table, sizeof(convert_file)},
+    {"columns.<feature>", "One entry per attribute under `columns` of users or items.", attribute_table,
+     sizeof(convert_attribute)}};
+
+static facet_status read_section(facet_yaml_node root, int section, const char *name, const char *const *extra,
+                                 void *values) {
+  facet_option_section named = facet_convert_sections[section];
+  named.name = name;
+  const facet_yaml_node node = facet_yaml_get(root, name);
+  char where[FACET_PATH_MAX];
+  FACET_TRY(facet_options_default(&named, values));
+  FACET_TRY(facet_options_read(&named, node, extra, values));
+  return facet_options_check(&named, facet_yaml_where(node.id ? node : root, where, sizeof where), values);
+}
+
+static facet_status read_attribute(facet_yaml_node columns, int64_t i, convert_attribute *attribute) {
+  static const char *const reserved[] = {"label", "weight",  "time", "user_id", "item_id",
+                                         "hour",  "weekday", "user", "item"};
+  const facet_option_section *section = &facet_convert_sections[SECTION_ATTRIBUTE];
+  const char *name = facet_yaml_key(columns, i);
+  FACET_TRY(facet_options_default(section, attribute));
+  FACET_TRY(facet_options_read(section, facet_yaml_value(columns, i), NULL, attribute));
+  if (strlen(name) >= CONVERT_MAX_NAME || strpbrk(name, "./"))
+    return facet_yaml_fail(facet_yaml_key_node(columns, i),
+                           "feature name \"%s\": expected at most %d characters without \".\" and \"/\"", name,
+                           CONVERT_MAX_NAME - 1);
+  for (size_t r = 0; r < sizeof reserved / sizeof *reserved; r++)
+    if (strcmp(name, reserved[r]) == 0)
+      return facet_yaml_fail(facet_yaml_key_node(columns, i),
+                             "feature name \"%s\" is taken; choose another and set `column`", name);
+  snprintf(attribute->name, sizeof attribute->name, "%s", name);
+  if (!attribute->column[0]) snprintf(attribute->column, sizeof attribute->column, "%s", name);
+  if (!attribute->vocabulary[0]) snprintf(attribute->vocabulary, sizeof attribute->vocabulary, "%s", name);
+  if (attribute->type == CONVERT_ATTRIBUTE_FLOAT && attribute->separator[0])
+    return facet_yaml_fail(facet_yaml_key_node(columns, i), "\"%s\" is a float: it cannot have several values", name);
+  return FACET_OK;
+}
+
+static facet_status read_entity(facet_yaml_node root, const char *section, convert_entity *entity) {
+  static const char *const extra[] = {"columns", NULL};
+  const facet_yaml_node node = facet_yaml_get(root, section), columns = facet_yaml_get(node, "columns");
+  entity->has_file = node.id != 0;
+  if (!entity->has_file) return FACET_OK;
+  FACET_TRY(read_section(root, SECTION_ENTITY, section, extra, &entity->file));
+  FACET_TRY(facet_yaml_expect(columns, FACET_YAML_MAPPING, "`columns` (attributes by feature name)"));
+  const int64_t n = facet_yaml_n_items(columns);
+  if (n > CONVERT_MAX_ATTRIBUTES)
+    return facet_yaml_fail(columns, "%lld columns, expected at most %d", (long long)n, CONVERT_MAX_ATTRIBUTES);
+  for (int64_t i = 0; i < n; i++) FACET_TRY(read_attribute(columns, i, &entity->attributes[entity->n_attributes++]));
+  return FACET_OK;
+}
+
+/* Users and items must not name a feature alike. */
+static facet_status check_names(const conversion *self, const char *path) {
+  const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
+  for (int u = 0; u < users->n_attributes; u++)
+    for (int i = 0; i < items->n_attributes; i++)
+      FACET_CHECK(strcmp(users->attributes[u].name, items->attributes[i].name) != 0, FACET_ERROR_USAGE,
+                  "%s: feature \"%s\" is in users and in items; rename one and set its `column`", path,
+                  users->attributes[u].name);
+  FACET_CHECK(self->options.valid_fraction + self->options.test_fraction < 1, FACET_ERROR_USAGE,
+              "%s: valid_fraction %g and test_fraction %g leave nothing to train on", path,
+              self->options.valid_fraction, self->options.test_fraction);
+  return FACET_OK;
+}
+
+static facet_status apply_sets(conversion *self) {
+  for (int i = 0; i < self->request->n_sets; i++) {
+    const char *set = self->request->sets[i], *equals = strchr(set, '=');
+    char key[128];
+    FACET_CHECK(equals && equals - set < (ptrdiff_t)sizeof key, FACET_ERROR_USAGE,
+                "--set %s: expected key=value, e.g. negatives=4", set);
+    const char *name = strncmp(set, "convert.", 8) == 0 ? set + 8 : set;
+    snprintf(key, sizeof key, "%.*s", (int)(equals - name), name);
+    FACET_TRY(facet_options_set(&facet_convert_sections[SECTION_CONVERT], key, equals + 1, "--set", &self->options));
+  }
+  return FACET_OK;
+}
+
+static facet_status read_document(conversion *self, const facet_yaml *document) {
+  static const char *const sections[] = {"convert", "interactions", "users", "items"};
+  const facet_yaml_node root = facet_yaml_root(document);
+  FACET_TRY(facet_yaml_check_keys(root, sections, 4));
+  FACET_TRY(read_section(root, SECTION_CONVERT, "convert", NULL, &self->options));
+  FACET_TRY(read_section(root, SECTION_INTERACTIONS, "interactions", NULL, &self->interactions));
+  FACET_TRY(read_entity(root, "users", &self->entities[CONVERT_USER]));
+  FACET_TRY(read_entity(root, "items", &self->entities[CONVERT_ITEM]));
+  FACET_TRY(apply_sets(self));
+  return check_names(self, self->request->config);
+}
+
+facet_status convert_read_config(conversion *self) {
+  facet_yaml *document;
+  char path[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(path, "%s", self->request->config));
+  FACET_TRY(facet_path_format(self->config_directory, "%s", dirname(path)));
+  FACET_TRY(facet_path_format(self->input, "%s", self->request->input ? self->request->input : self->config_directory));
+  FACET_TRY(facet_yaml_load(self->request->config, FACET_ERROR_USAGE, &document));
+  facet_status status = read_document(self, document);
+  facet_yaml_destroy(&document);
+  return status;
+}

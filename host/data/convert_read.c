@@ -1,0 +1,113 @@
+/* The log: rows of text to sorted events with raw ids. */
+#include <string.h>
+
+#include "data/convert_internal.h"
+#include "facet/log.h"
+#include "facet/memory.h"
+
+typedef struct log_columns {
+  int user, item, time, rating; /* rating −1: none */
+} log_columns;
+
+static facet_status find_columns(const delimited_reader *reader, const convert_file *file, log_columns *columns) {
+  FACET_TRY(delimited_column(reader, file->user, &columns->user));
+  FACET_TRY(delimited_column(reader, file->item, &columns->item));
+  FACET_TRY(delimited_column(reader, file->time, &columns->time));
+  columns->rating = -1;
+  if (file->rating[0]) FACET_TRY(delimited_column(reader, file->rating, &columns->rating));
+  return FACET_OK;
+}
+
+/* A bad row is the error, or dropped and counted. */
+static facet_status bad_row(conversion *self, const delimited_reader *reader, const char *what, const char *value,
+                            const char *expected) {
+  self->counts.bad++;
+  if (self->options.drop_bad_rows) return FACET_OK;
+  facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "%s:%lld: %s is \"%s\", expected %s", delimited_path(reader),
+                  (long long)delimited_line(reader), what, value, expected);
+  return facet_error_hint("convert.drop_bad_rows: true drops and counts such rows");
+}
+
+/* Reads one row; *event is complete when *is_good. */
+static facet_status read_row(conversion *self, const delimited_reader *reader, const log_columns *columns,
+                             const delimited_field *fields, int n, convert_event *event, bool *is_good) {
+  const convert_file *file = &self->interactions;
+  char number[32];
+  *is_good = false;
+  if (n != delimited_n_columns(reader)) {
+    snprintf(number, sizeof number, "%d", n);
+    char expected[64];
+    snprintf(expected, sizeof expected, "%d fields as in the first line", delimited_n_columns(reader));
+    return bad_row(self, reader, "the number of fields", number, expected);
+  }
+  const delimited_field *user = &fields[columns->user], *item = &fields[columns->item], *time = &fields[columns->time];
+  if (user->n_bytes == 0) return bad_row(self, reader, file->user, "", "a user");
+  if (item->n_bytes == 0) return bad_row(self, reader, file->item, "", "an item");
+  double seconds;
+  if (file->time_unit == 1 ? !delimited_int64(time, &event->time) : !delimited_double(time, &seconds))
+    return bad_row(self, reader, file->time, time->text, "a time as a number");
+  if (file->time_unit != 1) event->time = (int64_t)(seconds * file->time_unit);
+  if (event->time < 0) return bad_row(self, reader, file->time, time->text, "a time that is not negative");
+  double rating = 0;
+  if (columns->rating >= 0 && !delimited_double(&fields[columns->rating], &rating))
+    return bad_row(self, reader, file->rating, fields[columns->rating].text, "a number");
+  event->is_positive = columns->rating < 0 || rating >= file->rating_at_least;
+  int64_t user_id, item_id;
+  FACET_TRY(facet_vocabulary_add(self->entities[CONVERT_USER].raw, user->text, user->n_bytes, &user_id));
+  FACET_TRY(facet_vocabulary_add(self->entities[CONVERT_ITEM].raw, item->text, item->n_bytes, &item_id));
+  FACET_CHECK(user_id < INT32_MAX && item_id < INT32_MAX, FACET_ERROR_DATA, "%s:%lld: more than 2^31 users or items",
+              delimited_path(reader), (long long)delimited_line(reader));
+  event->user = (int32_t)(user_id - FACET_ID_FIRST);
+  event->item = (int32_t)(item_id - FACET_ID_FIRST);
+  *is_good = true;
+  return FACET_OK;
+}
+
+static facet_status read_rows(conversion *self, delimited_reader *reader, const log_columns *columns) {
+  facet_progress progress;
+  facet_progress_start(&progress, "reading", "bytes", delimited_bytes_total(reader));
+  for (;;) {
+    const delimited_field *fields;
+    int n;
+    bool is_good;
+    convert_event event = {.row = self->counts.rows};
+    FACET_TRY(delimited_next(reader, &fields, &n));
+    if (n == 0) break;
+    self->counts.rows++;
+    FACET_TRY(read_row(self, reader, columns, fields, n, &event, &is_good));
+    if (!is_good) continue;
+    if (!event.is_positive) self->counts.below_rating++;
+    FACET_TRY(facet_sorter_add(self->sorter, &event));
+    if (self->counts.rows % 4096 == 0) facet_progress_update(&progress, delimited_bytes_read(reader), NULL);
+  }
+  facet_progress_finish(&progress, delimited_bytes_read(reader), NULL);
+  FACET_CHECK(self->counts.rows > 0, FACET_ERROR_DATA, "%s has no rows", delimited_path(reader));
+  return FACET_OK;
+}
+
+static int compare_events(const void *a, const void *b) {
+  const convert_event *x = a, *y = b;
+  if (x->user != y->user) return x->user < y->user ? -1 : 1;
+  if (x->time != y->time) return x->time < y->time ? -1 : 1;
+  return (x->row > y->row) - (x->row < y->row);
+}
+
+facet_status convert_read_interactions(conversion *self) {
+  char path[FACET_PATH_MAX];
+  delimited_reader *reader;
+  log_columns columns;
+  const delimited_format format = {.separator = self->interactions.separator,
+                                   .header = self->interactions.header,
+                                   .quoted = self->interactions.quoted};
+  FACET_TRY(facet_path_format(path, "%s/%s", self->input, self->interactions.file));
+  FACET_TRY(facet_vocabulary_create("raw users", &self->entities[CONVERT_USER].raw));
+  FACET_TRY(facet_vocabulary_create("raw items", &self->entities[CONVERT_ITEM].raw));
+  FACET_TRY(facet_sorter_create(sizeof(convert_event), compare_events, (size_t)self->options.memory_mb * 1000 * 1000,
+                                NULL, &self->sorter));
+  FACET_TRY(delimited_open(path, &format, &reader));
+  facet_status status = find_columns(reader, &self->interactions, &columns);
+  if (status == FACET_OK) status = read_rows(self, reader, &columns);
+  delimited_close(&reader);
+  FACET_TRY(status);
+  return facet_sorter_finish(self->sorter);
+}

@@ -1,0 +1,239 @@
+/* Attributes of users and items: files to columns by id, vocabularies of their values, tables.h5. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/convert_internal.h"
+#include "facet/log.h"
+#include "facet/memory.h"
+
+typedef struct table_column {
+  const convert_entity *entity;
+  const convert_attribute *attribute;
+  int position; /* of the column in the file */
+  double missing;
+  bool has_missing;
+  facet_vocabulary *vocabulary; /* of the values; NULL for floats */
+  int32_t *ids;                 /* [n_rows] one value */
+  float *floats;                /* [n_rows] */
+  int64_t *first;               /* bags: [n_rows] into values, in order of reading */
+  int32_t *count;               /* bags: [n_rows] */
+  int32_t *values;
+  size_t values_capacity;
+  int64_t n_values, n_cut; /* values beyond `bag` are cut and counted */
+} table_column;
+
+struct convert_tables {
+  int n_columns;
+  table_column columns[2 * CONVERT_MAX_ATTRIBUTES];
+};
+
+static facet_status attribute_vocabulary(conversion *self, const char *name, facet_vocabulary **vocabulary) {
+  for (int i = 0; i < self->n_vocabularies; i++) {
+    if (strcmp(self->vocabularies[i].name, name) != 0) continue;
+    *vocabulary = self->vocabularies[i].vocabulary;
+    return FACET_OK;
+  }
+  convert_attribute_vocabulary *added = &self->vocabularies[self->n_vocabularies];
+  snprintf(added->name, sizeof added->name, "%s", name);
+  FACET_TRY(convert_open_vocabulary(self, name, &added->vocabulary));
+  self->n_vocabularies++;
+  *vocabulary = added->vocabulary;
+  return FACET_OK;
+}
+
+static facet_status create_column(conversion *self, const convert_entity *entity, const convert_attribute *attribute,
+                                  const delimited_reader *reader, table_column *column) {
+  const int64_t n_rows = facet_vocabulary_size(entity->final);
+  column->entity = entity;
+  column->attribute = attribute;
+  FACET_TRY(delimited_column(reader, attribute->column, &column->position));
+  if (attribute->type == CONVERT_ATTRIBUTE_FLOAT) {
+    delimited_field text = {.text = (char *)(uintptr_t)attribute->missing, .n_bytes = strlen(attribute->missing)};
+    column->has_missing = attribute->missing[0] != 0;
+    FACET_CHECK(!column->has_missing || delimited_double(&text, &column->missing), FACET_ERROR_USAGE,
+                "%s: `missing` of column %s is \"%s\", expected a number", self->request->config, attribute->name,
+                attribute->missing);
+    return FACET_ALLOC(column->floats, n_rows, "attribute column");
+  }
+  FACET_TRY(attribute_vocabulary(self, attribute->vocabulary, &column->vocabulary));
+  if (!attribute->separator[0]) {
+    FACET_TRY(FACET_ALLOC(column->ids, n_rows, "attribute column"));
+    for (int64_t i = FACET_ID_UNKNOWN; i < n_rows; i++) column->ids[i] = FACET_ID_UNKNOWN;
+    return FACET_OK;
+  }
+  FACET_TRY(FACET_ALLOC(column->first, n_rows, "attribute column"));
+  return FACET_ALLOC(column->count, n_rows, "attribute column");
+}
+
+/* The characters that separate the values of a bag. */
+static const char *separator_text(const char *name) {
+  static const char *const names[][2] = {{"tab", "\t"}, {"comma", ","}, {"space", " "}, {"semicolon", ";"}};
+  for (int i = 0; i < 4; i++)
+    if (strcmp(name, names[i][0]) == 0) return names[i][1];
+  return name;
+}
+
+static facet_status read_bag(const conversion *self, table_column *column, int64_t row, char *text) {
+  const char *separator = separator_text(column->attribute->separator);
+  const size_t separator_bytes = strlen(separator);
+  column->first[row] = column->n_values;
+  for (char *next; text; text = next) {
+    char *stop = strstr(text, separator);
+    next = stop ? stop + separator_bytes : NULL;
+    const size_t n_bytes = stop ? (size_t)(stop - text) : strlen(text);
+    if (n_bytes == 0) continue;
+    if (column->count[row] == column->attribute->bag) {
+      column->n_cut++;
+      continue;
+    }
+    int32_t id;
+    FACET_TRY(convert_token_id(self, column->vocabulary, text, n_bytes, &id));
+    FACET_TRY(FACET_GROW(column->values, column->values_capacity, column->n_values + 1, "attribute values"));
+    column->values[column->n_values++] = id;
+    column->count[row]++;
+  }
+  return FACET_OK;
+}
+
+static facet_status read_value(const conversion *self, table_column *column, int64_t row, const delimited_field *field,
+                               const delimited_reader *reader) {
+  if (column->first) return read_bag(self, column, row, field->text);
+  if (column->ids) {
+    if (field->n_bytes == 0) return FACET_OK; /* stays unknown */
+    return convert_token_id(self, column->vocabulary, field->text, field->n_bytes, &column->ids[row]);
+  }
+  double value = column->missing;
+  const bool is_given = field->n_bytes > 0 || !column->has_missing;
+  FACET_CHECK(!is_given || delimited_double(field, &value), FACET_ERROR_DATA,
+              "%s:%lld: %s is \"%s\", expected a finite number%s", delimited_path(reader),
+              (long long)delimited_line(reader), column->attribute->column, field->text,
+              column->has_missing ? "" : " (`missing` gives a value to empty fields)");
+  column->floats[row] = (float)value;
+  return FACET_OK;
+}
+
+/* Reads the rows of one entity's file into its columns. */
+static facet_status read_rows(conversion *self, const convert_entity *entity, table_column *columns,
+                              delimited_reader *reader) {
+  int key;
+  bool *is_read;
+  int64_t n_used = 0, n_other = 0, n_repeated = 0;
+  const int64_t n_rows = facet_vocabulary_size(entity->final);
+  FACET_TRY(delimited_column(reader, entity->file.key, &key));
+  FACET_TRY(FACET_ALLOC(is_read, n_rows, "attribute rows"));
+  facet_status status = FACET_OK;
+  for (;;) {
+    const delimited_field *fields;
+    int n;
+    FACET_TRY_GOTO(status, done, delimited_next(reader, &fields, &n));
+    if (n == 0) break;
+    if (n != delimited_n_columns(reader)) {
+      status =
+          facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "%s:%lld: %d fields, expected %d",
+                          delimited_path(reader), (long long)delimited_line(reader), n, delimited_n_columns(reader));
+      goto done;
+    }
+    const int64_t row = facet_vocabulary_find(entity->final, fields[key].text, fields[key].n_bytes);
+    n_other += row < FACET_ID_FIRST;
+    if (row < FACET_ID_FIRST || is_read[row]) {
+      n_repeated += row >= FACET_ID_FIRST;
+      continue;
+    }
+    is_read[row] = true;
+    n_used++;
+    for (int c = 0; c < entity->n_attributes; c++)
+      FACET_TRY_GOTO(status, done, read_value(self, &columns[c], row, &fields[columns[c].position], reader));
+  }
+  fprintf(self->request->report,
+          "%s attributes: %lld of %lld %ss have a row in %s; %lld rows of others, %lld repeated\n", entity->name,
+          (long long)n_used, (long long)n_rows - FACET_ID_FIRST, entity->name, entity->file.file, (long long)n_other,
+          (long long)n_repeated);
+done:
+  facet_memory_free(is_read);
+  return status;
+}
+
+static facet_status read_entity(conversion *self, const convert_entity *entity, convert_tables *tables) {
+  char path[FACET_PATH_MAX];
+  delimited_reader *reader;
+  const delimited_format format = {
+      .separator = entity->file.separator, .header = entity->file.header, .quoted = entity->file.quoted};
+  if (!entity->has_file) return FACET_OK;
+  FACET_TRY(facet_path_format(path, "%s/%s", self->input, entity->file.file));
+  FACET_TRY(delimited_open(path, &format, &reader));
+  table_column *columns = &tables->columns[tables->n_columns];
+  facet_status status = FACET_OK;
+  for (int c = 0; status == FACET_OK && c < entity->n_attributes; c++)
+    status = create_column(self, entity, &entity->attributes[c], reader, &tables->columns[tables->n_columns++]);
+  if (status == FACET_OK) status = read_rows(self, entity, columns, reader);
+  delimited_close(&reader);
+  for (int c = 0; c < entity->n_attributes; c++)
+    if (columns[c].n_cut > 0)
+      fprintf(self->request->report, "%s.%s: %lld values beyond the first %lld of their field were cut\n", entity->name,
+              columns[c].attribute->name, (long long)columns[c].n_cut, (long long)columns[c].attribute->bag);
+  return status;
+}
+
+facet_status convert_read_tables(conversion *self, convert_tables **tables) {
+  FACET_TRY(FACET_ALLOC(*tables, 1, "attribute tables"));
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) FACET_TRY(read_entity(self, &self->entities[e], *tables));
+  return FACET_OK;
+}
+
+/* Puts the values of a bag in the order of the rows. */
+static facet_status order_bags(const table_column *column, int64_t n_rows, int64_t **offsets, int32_t **values) {
+  *values = NULL;
+  FACET_TRY(FACET_ALLOC(*offsets, n_rows + 1, "attribute values"));
+  FACET_TRY(FACET_ALLOC(*values, column->n_values, "attribute values"));
+  for (int64_t row = 0; row < n_rows; row++) {
+    const int64_t n = column->count[row];
+    if (n > 0) memcpy(*values + (*offsets)[row], column->values + column->first[row], (size_t)n * sizeof **values);
+    (*offsets)[row + 1] = (*offsets)[row] + n;
+  }
+  return FACET_OK;
+}
+
+facet_status convert_write_tables(const conversion *self, const convert_tables *tables) {
+  facet_table_column columns[2 * CONVERT_MAX_ATTRIBUTES];
+  int64_t *offsets[2 * CONVERT_MAX_ATTRIBUTES] = {0};
+  int32_t *values[2 * CONVERT_MAX_ATTRIBUTES] = {0};
+  char path[FACET_PATH_MAX];
+  facet_status status = FACET_OK;
+  if (tables->n_columns == 0) return FACET_OK;
+  for (int c = 0; c < tables->n_columns; c++) {
+    const table_column *column = &tables->columns[c];
+    columns[c] = (facet_table_column){.vocabulary = facet_schema_vocabulary(self->schema, column->entity->name),
+                                      .column = column->attribute->name,
+                                      .type = column->floats ? FACET_FEATURE_FLOAT : FACET_FEATURE_ID,
+                                      .length = 1,
+                                      .is_bag = column->first != NULL,
+                                      .values = column->floats ? (const void *)column->floats : column->ids};
+    if (!column->first) continue;
+    FACET_TRY_GOTO(status, done,
+                   order_bags(column, facet_vocabulary_size(column->entity->final), &offsets[c], &values[c]));
+    columns[c].offsets = offsets[c];
+    columns[c].values = values[c];
+  }
+  FACET_TRY_GOTO(status, done, facet_path_format(path, "%s/tables.h5", self->directory));
+  status = facet_tables_write(self->schema, path, columns, tables->n_columns);
+done:
+  for (int c = 0; c < tables->n_columns; c++) {
+    facet_memory_free(offsets[c]);
+    facet_memory_free(values[c]);
+  }
+  return status;
+}
+
+void convert_destroy_tables(convert_tables **tables) {
+  if (!*tables) return;
+  for (int c = 0; c < (*tables)->n_columns; c++) {
+    table_column *column = &(*tables)->columns[c];
+    facet_memory_free(column->ids);
+    facet_memory_free(column->floats);
+    facet_memory_free(column->first);
+    facet_memory_free(column->count);
+    facet_memory_free(column->values);
+  }
+  facet_memory_free(*tables);
+  *tables = NULL;
+}

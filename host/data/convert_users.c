@@ -1,0 +1,208 @@
+/* The sorted log user by user: splits, counts of the training split, final ids. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/convert_internal.h"
+#include "facet/log.h"
+#include "facet/memory.h"
+
+/* ---- one user at a time --------------------------------------------------------------------------------------------- */
+
+facet_status convert_first_user(conversion *self) {
+  const void *record;
+  FACET_TRY(facet_sorter_rewind(self->sorter));
+  FACET_TRY(facet_sorter_next(self->sorter, &record));
+  self->has_pending = record != NULL;
+  if (record) self->pending = *(const convert_event *)record;
+  return FACET_OK;
+}
+
+static int compare_items(const void *a, const void *b) {
+  const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return (x > y) - (x < y);
+}
+
+static void sort_unique_items(convert_log *log) {
+  if (log->n_items == 0) return;
+  qsort(log->items, (size_t)log->n_items, sizeof *log->items, compare_items);
+  int64_t n = 1;
+  for (int64_t i = 1; i < log->n_items; i++)
+    if (log->items[i] != log->items[n - 1]) log->items[n++] = log->items[i];
+  log->n_items = n;
+}
+
+static bool repeats(const convert_event *a, const convert_event *b) {
+  return a->item == b->item && a->time == b->time;
+}
+
+/* Collects the rows of the pending user: positives as events, all items. */
+static facet_status read_user(conversion *self, convert_counts *counts) {
+  convert_log *log = &self->log;
+  const int32_t user = self->pending.user;
+  log->n_events = log->n_items = 0;
+  while (self->has_pending && self->pending.user == user) {
+    const convert_event event = self->pending;
+    FACET_TRY(FACET_GROW(log->items, log->items_capacity, log->n_items + 1, "a user's items"));
+    log->items[log->n_items++] = event.item;
+    const bool is_repeat = event.is_positive && log->n_events > 0 && !self->options.keep_duplicates &&
+                           repeats(&event, &log->events[log->n_events - 1]);
+    counts->duplicates += is_repeat;
+    if (event.is_positive && !is_repeat) {
+      FACET_TRY(FACET_GROW(log->events, log->events_capacity, log->n_events + 1, "a user's events"));
+      log->events[log->n_events++] = event;
+    }
+    const void *record;
+    FACET_TRY(facet_sorter_next(self->sorter, &record));
+    self->has_pending = record != NULL;
+    if (record) self->pending = *(const convert_event *)record;
+  }
+  sort_unique_items(log);
+  return FACET_OK;
+}
+
+/* By user: the last event is test, the one before it validation, where an event with enough history is left for
+ * training; by time: the limits decide. */
+static facet_status split_user(conversion *self) {
+  convert_log *log = &self->log;
+  const int64_t n = log->n_events;
+  FACET_TRY(FACET_GROW(log->split, log->split_capacity, n, "a user's splits"));
+  for (int64_t t = 0; t < n; t++) {
+    if (self->options.split == CONVERT_SPLIT_TIME) {
+      const int64_t time = log->events[t].time;
+      log->split[t] = time < self->valid_from ? CONVERT_TRAIN : time < self->test_from ? CONVERT_VALID : CONVERT_TEST;
+    } else {
+      const bool is_held_out = n >= self->options.min_history + 3;
+      log->split[t] = !is_held_out || t < n - 2 ? CONVERT_TRAIN : t == n - 2 ? CONVERT_VALID : CONVERT_TEST;
+    }
+  }
+  return FACET_OK;
+}
+
+facet_status convert_next_user(conversion *self, convert_counts *counts, bool *has_user) {
+  *has_user = false;
+  while (self->has_pending) {
+    FACET_TRY(read_user(self, counts));
+    if (self->log.n_events >= self->options.min_user_events) {
+      *has_user = true;
+      counts->kept += self->log.n_events;
+      return split_user(self);
+    }
+    counts->short_users++;
+    counts->short_user_rows += self->log.n_events;
+  }
+  return FACET_OK;
+}
+
+/* ---- split by time --------------------------------------------------------------------------------------------------- */
+
+static int compare_times(const void *a, const void *b) {
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* The times of the first validation and the first test event: quantiles over all events of users that are kept. */
+static facet_status time_quantiles(conversion *self, facet_sorter *times) {
+  const int64_t n = facet_sorter_n_records(times);
+  const int64_t n_test = (int64_t)(self->options.test_fraction * (double)n),
+                n_valid = (int64_t)(self->options.valid_fraction * (double)n);
+  self->valid_from = self->test_from = INT64_MAX;
+  FACET_TRY(facet_sorter_finish(times));
+  for (int64_t i = 0; i < n; i++) {
+    const void *record;
+    FACET_TRY(facet_sorter_next(times, &record));
+    if (i == n - n_test - n_valid) self->valid_from = *(const int64_t *)record;
+    if (i == n - n_test) self->test_from = *(const int64_t *)record;
+  }
+  return FACET_OK;
+}
+
+facet_status convert_find_time_limits(conversion *self) {
+  facet_sorter *times;
+  convert_counts ignored = {0};
+  bool has_user = true;
+  if (self->options.split != CONVERT_SPLIT_TIME) return FACET_OK;
+  FACET_TRY(
+      facet_sorter_create(sizeof(int64_t), compare_times, (size_t)self->options.memory_mb * 1000 * 1000, NULL, &times));
+  facet_status status = convert_first_user(self);
+  while (status == FACET_OK && has_user) {
+    status = convert_next_user(self, &ignored, &has_user);
+    for (int64_t t = 0; status == FACET_OK && has_user && t < self->log.n_events; t++)
+      status = facet_sorter_add(times, &self->log.events[t].time);
+  }
+  if (status == FACET_OK) status = time_quantiles(self, times);
+  facet_sorter_destroy(&times);
+  return status;
+}
+
+/* ---- final ids --------------------------------------------------------------------------------------------------------- */
+
+facet_status convert_open_vocabulary(const conversion *self, const char *name, facet_vocabulary **vocabulary) {
+  if (self->request->vocabulary) {
+    char path[FACET_PATH_MAX];
+    FACET_TRY(facet_path_format(path, "%s/vocab/%s.h5", self->request->vocabulary, name));
+    if (facet_file_exists(path)) return facet_vocabulary_load(path, vocabulary);
+    FACET_CHECK(!self->request->freeze, FACET_ERROR_DATA, "%s does not exist, and --freeze allows no new vocabulary",
+                path);
+  }
+  return facet_vocabulary_create(name, vocabulary);
+}
+
+facet_status convert_token_id(const conversion *self, facet_vocabulary *vocabulary, const char *token, size_t n_bytes,
+                              int32_t *id) {
+  int64_t found;
+  if (self->request->freeze)
+    found = facet_vocabulary_find(vocabulary, token, n_bytes);
+  else
+    FACET_TRY(facet_vocabulary_add(vocabulary, token, n_bytes, &found));
+  FACET_CHECK(found < INT32_MAX, FACET_ERROR_DATA, "vocabulary %s has more than 2^31 tokens",
+              facet_vocabulary_name(vocabulary));
+  *id = (int32_t)found;
+  return FACET_OK;
+}
+
+static facet_status count_training_events(conversion *self) {
+  convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
+  bool has_user = true;
+  FACET_TRY(convert_first_user(self));
+  while (has_user) {
+    FACET_TRY(convert_next_user(self, &self->counts, &has_user));
+    for (int64_t t = 0; has_user && t < self->log.n_events; t++) {
+      if (self->log.split[t] != CONVERT_TRAIN) continue;
+      users->train_count[self->log.events[t].user]++;
+      items->train_count[self->log.events[t].item]++;
+    }
+  }
+  return FACET_OK;
+}
+
+/* Tokens that occur often enough in training get an id, in order of appearance in the log. */
+static facet_status assign_entity_ids(const conversion *self, convert_entity *entity, int64_t n_raw) {
+  FACET_TRY(convert_open_vocabulary(self, entity->name, &entity->final));
+  for (int64_t raw = 0; raw < n_raw; raw++) {
+    size_t n_bytes;
+    const char *token = facet_vocabulary_token(entity->raw, raw + FACET_ID_FIRST, &n_bytes);
+    if (entity->train_count[raw] >= self->options.min_count)
+      FACET_TRY(convert_token_id(self, entity->final, token, n_bytes, &entity->final_id[raw]));
+    else
+      entity->final_id[raw] = (int32_t)facet_vocabulary_find(entity->final, token, n_bytes);
+  }
+  return FACET_OK;
+}
+
+facet_status convert_assign_ids(conversion *self) {
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) {
+    convert_entity *entity = &self->entities[e];
+    const int64_t n_raw = facet_vocabulary_size(entity->raw) - FACET_ID_FIRST;
+    FACET_TRY(FACET_ALLOC(entity->train_count, n_raw, "training counts"));
+    FACET_TRY(FACET_ALLOC(entity->final_id, n_raw, "ids"));
+  }
+  FACET_TRY(count_training_events(self));
+  FACET_CHECK(self->counts.kept > 0, FACET_ERROR_DATA,
+              "no user of %s has the %lld positive interactions that convert.min_user_events asks for",
+              self->interactions.file, (long long)self->options.min_user_events);
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) {
+    convert_entity *entity = &self->entities[e];
+    FACET_TRY(assign_entity_ids(self, entity, facet_vocabulary_size(entity->raw) - FACET_ID_FIRST));
+  }
+  return FACET_OK;
+}

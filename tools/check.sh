@@ -26,11 +26,13 @@ check() { # NAME COMMAND…
 format() { printf '%s\0' "${sources[@]}" | xargs -0 -n 16 -P "$jobs" clang-format-14 --dry-run -Werror; }
 
 # The options are given here because the compilation database holds every file several times (float, double and one
-# per instruction set). One file a run: with several, clang-tidy 14 reports va_lists that va_start has set.
+# per instruction set). One file a run: with several, clang-tidy 14 reports va_lists that va_start has set. The analyzer's budget a function is 30,000 of its
+# 225,000 nodes, which makes it four times faster.
 tidy() {
   local options
   options="-std=gnu17 -D_GNU_SOURCE -DFACET_VERSION=\"0\" -DFACET_ISA=portable -fopenmp -Iinclude -Ihost -Ibuild/generated
-    $(pkg-config --cflags yaml-0.1 jansson libprotobuf-c libxxhash) -isystem /usr/include/hdf5/serial"
+    $(pkg-config --cflags yaml-0.1 jansson libprotobuf-c libxxhash) -isystem /usr/include/hdf5/serial
+    -Xclang -analyzer-config -Xclang max-nodes=30000"
   # shellcheck disable=SC2086 # options is a list of words
   printf '%s\0' "${program[@]}" | xargs -0 -n 1 -P "$jobs" sh -c \
     'options=$1; shift; clang-tidy-14 --quiet "$@" -- $options 2>&1 | grep -v "warnings\? generated" | grep . && exit 1 || exit 0' \

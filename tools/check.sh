@@ -26,8 +26,8 @@ check() { # NAME COMMAND…
 format() { printf '%s\0' "${sources[@]}" | xargs -0 -n 16 -P "$jobs" clang-format-14 --dry-run -Werror; }
 
 # The options are given here because the compilation database holds every file several times (float, double and one
-# per instruction set). One file a run: with several, clang-tidy 14 reports va_lists that va_start has set. The analyzer's budget a function is 30,000 of its
-# 225,000 nodes, which makes it four times faster.
+# per instruction set). One file a run: with several, clang-tidy 14 reports va_lists that va_start has set. The
+# analyzer may visit 30,000 instead of 225,000 nodes in a function, which makes it four times faster.
 tidy() {
   local options
   options="-std=gnu17 -D_GNU_SOURCE -DFACET_VERSION=\"0\" -DFACET_ISA=portable -fopenmp -Iinclude -Ihost -Ibuild/generated

@@ -37,8 +37,20 @@ bool facet_directory_exists(const char *path) {
   return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/* Syncs the directory that holds `path`, so that a new name survives a crash. */
+static facet_status sync_parent(const char *path) {
+  char parent[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(parent, "%s", path));
+  size_t length = strlen(parent);
+  while (length > 1 && parent[length - 1] == '/') parent[--length] = 0;
+  char *slash = strrchr(parent, '/');
+  if (!slash) return facet_directory_sync(".");
+  slash[slash == parent ? 1 : 0] = 0;
+  return facet_directory_sync(parent);
+}
+
 static facet_status create_one_directory(const char *path) {
-  if (mkdir(path, 0777) == 0) return FACET_OK;
+  if (mkdir(path, 0777) == 0) return sync_parent(path);
   const int reason = errno; /* an existing directory may say EEXIST, or EROFS and the like */
   FACET_CHECK(facet_directory_exists(path), FACET_ERROR_IO, "cannot create directory %s: %s", path, strerror(reason));
   return FACET_OK;
@@ -190,18 +202,6 @@ facet_status facet_file_read(const char *path, size_t max_bytes, char **text, si
     *text = NULL;
   }
   return status;
-}
-
-/* Syncs the directory that holds `path`, so that a new name survives a crash. */
-static facet_status sync_parent(const char *path) {
-  char parent[FACET_PATH_MAX];
-  FACET_TRY(facet_path_format(parent, "%s", path));
-  size_t length = strlen(parent);
-  while (length > 1 && parent[length - 1] == '/') parent[--length] = 0;
-  char *slash = strrchr(parent, '/');
-  if (!slash) return facet_directory_sync(".");
-  slash[slash == parent ? 1 : 0] = 0;
-  return facet_directory_sync(parent);
 }
 
 /* fsync, again when a signal interrupts it; any other failure is final: a second fsync of the same file may succeed

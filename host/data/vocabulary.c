@@ -176,6 +176,7 @@ done:
 }
 
 facet_status facet_vocabulary_save(const facet_vocabulary *vocabulary, const char *path) {
+  const int64_t size = facet_vocabulary_size(vocabulary);
   char temporary[FACET_PATH_MAX];
   hid_t file = -1;
   FACET_TRY(facet_path_format(temporary, "%s.tmp", path));
@@ -183,7 +184,8 @@ facet_status facet_vocabulary_save(const facet_vocabulary *vocabulary, const cha
   FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
   FACET_TRY_GOTO(status, done, facet_hdf5_set_format(file, "vocabulary", VOCABULARY_VERSION));
   FACET_TRY_GOTO(status, done, facet_hdf5_set_string(file, "name", vocabulary->name));
-  FACET_TRY_GOTO(status, done, facet_hdf5_set_int64(file, "size", facet_vocabulary_size(vocabulary)));
+  FACET_TRY_GOTO(status, done, facet_hdf5_set_int64(file, "size", size));
+  FACET_TRY_GOTO(status, done, facet_hdf5_set_uint64(file, "hash", facet_vocabulary_hash_prefix(vocabulary, size)));
   FACET_TRY_GOTO(status, done, write_tokens(vocabulary, file));
   FACET_TRY_GOTO(status, done, facet_hdf5_close(&file));
   FACET_TRY_GOTO(status, done, facet_hdf5_publish(temporary, path));
@@ -238,6 +240,17 @@ done:
   return status;
 }
 
+/* Files that other programs wrote may lack the hash. */
+static facet_status check_hash(const facet_vocabulary *vocabulary, const char *path, hid_t file) {
+  uint64_t stored;
+  if (!facet_hdf5_has_attribute(file, "hash")) return FACET_OK;
+  FACET_TRY(facet_hdf5_get_uint64(file, "hash", &stored));
+  const uint64_t hash = facet_vocabulary_hash_prefix(vocabulary, facet_vocabulary_size(vocabulary));
+  FACET_CHECK(stored == hash, FACET_ERROR_DATA,
+              "%s: its tokens have hash %016" PRIx64 ", attribute hash is %016" PRIx64, path, hash, stored);
+  return FACET_OK;
+}
+
 facet_status facet_vocabulary_load(const char *path, facet_vocabulary **vocabulary) {
   hid_t file = -1;
   char name[256];
@@ -250,6 +263,7 @@ facet_status facet_vocabulary_load(const char *path, facet_vocabulary **vocabula
   FACET_TRY_GOTO(status, done, facet_hdf5_get_int64(file, "size", &size));
   FACET_TRY_GOTO(status, done, facet_vocabulary_create(name, vocabulary));
   FACET_TRY_GOTO(status, done, read_tokens(*vocabulary, path, file, size));
+  FACET_TRY_GOTO(status, done, check_hash(*vocabulary, path, file));
 done:
   if (status != FACET_OK) facet_vocabulary_destroy(vocabulary);
   facet_hdf5_discard(&file);

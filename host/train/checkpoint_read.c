@@ -1,11 +1,11 @@
 /* Reading a checkpoint: exact restore, and warm start. Nothing is read before the checksums agree. */
+#include <stdio.h>
 #include <string.h>
 
 #include "data/hdf5.h"
 #include "facet/file.h"
 #include "facet/log.h"
 #include "facet/memory.h"
-#include "facet/vocabulary.h"
 #include "train/checkpoint_internal.h"
 
 /* ---- exact restore ------------------------------------------------------------------------------------------------ */
@@ -16,31 +16,65 @@ static facet_status read_tensor(hid_t group, const facet_parameter_info *info, f
 
 typedef const facet_parameter_info *(*info_of)(const facet_parameters *parameters, int i);
 
-/* Every member of the group must be one of the n known tensors. */
-static facet_status check_no_others(hid_t group, const char *path, const char *what, const facet_parameters *parameters,
-                                    info_of info, int n) {
+static bool has_tensor(const facet_parameters *parameters, info_of info, int n, const char *name) {
+  for (int i = 0; i < n; i++)
+    if (strcmp(info(parameters, i)->name, name) == 0) return true;
+  return false;
+}
+
+static bool has_dense(facet_parameters *parameters, const char *name) {
+  return has_tensor(parameters, facet_parameters_dense, facet_parameters_n_dense(parameters), name);
+}
+
+static bool has_state(facet_parameters *parameters, const char *name) {
+  return has_tensor(parameters, facet_parameters_state, facet_parameters_n_states(parameters), name);
+}
+
+static bool has_table(facet_parameters *parameters, const char *name) {
+  for (int i = 0; i < facet_parameters_n_tables(parameters); i++)
+    if (strcmp(facet_table_name(facet_parameters_table(parameters, i)), name) == 0) return true;
+  return false;
+}
+
+typedef bool (*has_member)(facet_parameters *parameters, const char *name);
+
+/* The members of a group that the model lacks: an error, or a log line each. */
+static facet_status find_foreign(hid_t group, facet_parameters *parameters, has_member has, bool refuse) {
   facet_arena *arena;
   char **names;
   int64_t n_names;
   FACET_TRY(facet_arena_create(&arena));
   facet_status status = facet_hdf5_list(group, arena, &names, &n_names);
   for (int64_t i = 0; status == FACET_OK && i < n_names; i++) {
-    bool known = false;
-    for (int k = 0; k < n && !known; k++) known = strcmp(info(parameters, k)->name, names[i]) == 0;
-    if (!known)
-      status = facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "%s holds %s %s, which the model does not have",
-                               path, what, names[i]);
+    if (has(parameters, names[i])) continue;
+    if (refuse)
+      status = facet_hdf5_error(FACET_ERROR_DATA, group, names[i], "the model does not have it");
+    else
+      facet_log("warm start: the model does not have %s of the checkpoint", names[i]);
   }
   facet_arena_destroy(&arena);
   return status;
 }
 
-static facet_status read_group(hid_t file, const char *path, const char *name, const facet_parameters *parameters,
-                               info_of info, int n, facet_real *arena) {
+static facet_status read_dense(hid_t group, facet_parameters *parameters, facet_real *arena) {
+  FACET_TRY(find_foreign(group, parameters, has_dense, true));
+  for (int i = 0; i < facet_parameters_n_dense(parameters); i++)
+    FACET_TRY(read_tensor(group, facet_parameters_dense(parameters, i), arena));
+  return FACET_OK;
+}
+
+static facet_status read_parameters(hid_t file, facet_parameters *parameters) {
   FACET_HDF5_SCOPED hid_t group = -1;
-  FACET_TRY(facet_hdf5_group_open(file, name, &group));
-  FACET_TRY(check_no_others(group, path, name, parameters, info, n));
-  for (int i = 0; i < n; i++) FACET_TRY(read_tensor(group, info(parameters, i), arena));
+  FACET_TRY(facet_hdf5_group_open(file, "parameters", &group));
+  return read_dense(group, parameters, facet_parameters_values(parameters));
+}
+
+static facet_status read_states(hid_t file, facet_parameters *parameters) {
+  FACET_HDF5_SCOPED hid_t group = -1;
+  FACET_TRY(facet_hdf5_group_open(file, "states", &group));
+  FACET_TRY(find_foreign(group, parameters, has_state, true));
+  for (int i = 0; i < facet_parameters_n_states(parameters); i++)
+    FACET_TRY(read_tensor(group, facet_parameters_state(parameters, i), facet_parameters_state_values(parameters)));
   return FACET_OK;
 }
 
@@ -60,19 +94,19 @@ static facet_status read_table(hid_t tables, facet_table *table, bool with_state
 static facet_status read_tables(hid_t file, facet_parameters *parameters, bool with_state) {
   FACET_HDF5_SCOPED hid_t tables = -1;
   FACET_TRY(facet_hdf5_group_open(file, "tables", &tables));
+  FACET_TRY(find_foreign(tables, parameters, has_table, true));
   for (int i = 0; i < facet_parameters_n_tables(parameters); i++)
     FACET_TRY(read_table(tables, facet_parameters_table(parameters, i), with_state));
   return FACET_OK;
 }
 
-static facet_status read_optimizer(hid_t file, facet_optimizer *optimizer, const facet_parameters *parameters) {
+static facet_status read_optimizer(hid_t file, facet_optimizer *optimizer, facet_parameters *parameters) {
   FACET_HDF5_SCOPED hid_t group = -1;
   FACET_TRY(facet_hdf5_group_open(file, "optimizer", &group));
   for (int s = 0; s < facet_optimizer_n_states(optimizer); s++) {
     FACET_HDF5_SCOPED hid_t state = -1;
     FACET_TRY(facet_hdf5_group_open(group, facet_optimizer_state_name(optimizer, s), &state));
-    for (int i = 0; i < facet_parameters_n_dense(parameters); i++)
-      FACET_TRY(read_tensor(state, facet_parameters_dense(parameters, i), facet_optimizer_state(optimizer, s)));
+    FACET_TRY(read_dense(state, parameters, facet_optimizer_state(optimizer, s)));
   }
   return FACET_OK;
 }
@@ -92,19 +126,34 @@ static facet_status read_state(hid_t file, facet_train_state *state) {
   return FACET_OK;
 }
 
-static facet_status check_vocabulary_sizes(hid_t file, const char *path, const facet_schema *schema) {
+static facet_status check_vocabulary(hid_t stored, const char *path, const facet_schema *schema, int i,
+                                     const facet_config *config) {
+  const facet_vocabulary_info *info = &schema->vocabularies[i];
+  int64_t size;
+  uint64_t hash, now = 0;
+  FACET_TRY(facet_hdf5_get_int64(stored, "size", &size));
+  FACET_TRY(facet_hdf5_get_uint64(stored, "hash", &hash));
+  if (size != info->size) {
+    facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "vocabulary %s has %lld ids in %s and %lld in %s", info->name,
+                    (long long)size, path, (long long)info->size, schema->path);
+    return facet_error_hint("a grown vocabulary starts a new run: set train.warm_start to the checkpoint");
+  }
+  if (!config) return FACET_OK;
+  FACET_TRY(checkpoint_vocabulary_hash(config->data_path, info->name, size, &now));
+  FACET_CHECK(now == hash || !now || !hash, FACET_ERROR_DATA,
+              "vocabulary %s in %s/vocab has other tokens than when %s was written: its ids mean something else",
+              info->name, config->data_path, path);
+  return FACET_OK;
+}
+
+static facet_status check_vocabularies(hid_t file, const char *path, const facet_schema *schema,
+                                       const facet_config *config) {
   FACET_HDF5_SCOPED hid_t group = -1;
   FACET_TRY(facet_hdf5_group_open(file, "vocabularies", &group));
   for (int i = 0; i < schema->n_vocabularies; i++) {
-    FACET_HDF5_SCOPED hid_t vocabulary = -1;
-    int64_t size;
-    FACET_TRY(facet_hdf5_group_open(group, schema->vocabularies[i].name, &vocabulary));
-    FACET_TRY(facet_hdf5_get_int64(vocabulary, "size", &size));
-    if (size == schema->vocabularies[i].size) continue;
-    facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "vocabulary %s has %lld ids in %s and %lld in %s",
-                    schema->vocabularies[i].name, (long long)size, path, (long long)schema->vocabularies[i].size,
-                    schema->path);
-    return facet_error_hint("a grown vocabulary starts a new run: set train.warm_start to the checkpoint");
+    FACET_HDF5_SCOPED hid_t stored = -1;
+    FACET_TRY(facet_hdf5_group_open(group, schema->vocabularies[i].name, &stored));
+    FACET_TRY(check_vocabulary(stored, path, schema, i, config));
   }
   return FACET_OK;
 }
@@ -124,12 +173,12 @@ static facet_status read_content(hid_t file, const char *path, const facet_check
   facet_parameters *parameters = checkpoint->parameters;
   FACET_TRY(facet_hdf5_check_format(file, "checkpoint", CHECKPOINT_VERSION));
   if (checkpoint->state) FACET_TRY(read_state(file, checkpoint->state));
-  if (checkpoint->schema) FACET_TRY(check_vocabulary_sizes(file, path, checkpoint->schema));
+  if (checkpoint->log_sums)
+    FACET_TRY(facet_hdf5_read(file, "log_sums", FACET_HDF5_DOUBLE, 1, &checkpoint->n_log_sums, checkpoint->log_sums));
+  if (checkpoint->schema) FACET_TRY(check_vocabularies(file, path, checkpoint->schema, checkpoint->config));
   if (!parameters) return FACET_OK;
-  FACET_TRY(read_group(file, path, "parameters", parameters, facet_parameters_dense,
-                       facet_parameters_n_dense(parameters), facet_parameters_values(parameters)));
-  FACET_TRY(read_group(file, path, "states", parameters, facet_parameters_state, facet_parameters_n_states(parameters),
-                       facet_parameters_state_values(parameters)));
+  FACET_TRY(read_parameters(file, parameters));
+  FACET_TRY(read_states(file, parameters));
   FACET_TRY(read_tables(file, parameters, checkpoint->optimizer != NULL));
   return checkpoint->optimizer ? read_optimizer(file, checkpoint->optimizer, parameters) : FACET_OK;
 }
@@ -137,7 +186,6 @@ static facet_status read_content(hid_t file, const char *path, const facet_check
 /* Opens model.h5 of a verified checkpoint. */
 static facet_status open_model(const char *path, hid_t *file) {
   char model_path[FACET_PATH_MAX];
-  FACET_TRY(facet_checkpoint_verify(path));
   FACET_TRY(facet_path_format(model_path, "%s/model.h5", path));
   return facet_hdf5_open(model_path, file);
 }
@@ -145,34 +193,33 @@ static facet_status open_model(const char *path, hid_t *file) {
 facet_status facet_checkpoint_read(const char *path, const facet_checkpoint *checkpoint) {
   FACET_HDF5_GUARD;
   hid_t file;
+  FACET_TRY(facet_checkpoint_verify(path));
   if (checkpoint->schema) FACET_TRY(check_schema(path, checkpoint->schema));
   FACET_TRY(open_model(path, &file));
-  facet_status status = read_content(file, path, checkpoint);
-  facet_hdf5_close(&file);
+  const facet_status status = read_content(file, path, checkpoint);
+  facet_hdf5_discard(&file);
   return status;
 }
 
-/* ---- warm start ----------------------------------------------------------------------------------------------------- */
+/* ---- warm start --------------------------------------------------------------------------------------------------- */
 
 /* The old vocabulary must be the beginning of the present one. */
 static facet_status check_prefix(hid_t old, const char *path, const facet_vocabulary_info *info,
                                  const char *data_path) {
   int64_t size;
-  uint64_t hash;
+  uint64_t hash, now;
   FACET_TRY(facet_hdf5_get_int64(old, "size", &size));
   FACET_TRY(facet_hdf5_get_uint64(old, "hash", &hash));
   FACET_CHECK(size <= info->size && (!info->hashed || size == info->size), FACET_ERROR_DATA,
-              "vocabulary %s has %lld ids in %s and %lld in the data set; it may only grow%s", info->name,
-              (long long)size, path, (long long)info->size, info->hashed ? ", and a hashed one may not change" : "");
-  char vocabulary_path[FACET_PATH_MAX];
-  FACET_TRY(facet_path_format(vocabulary_path, "%s/vocab/%s.h5", data_path, info->name));
-  if (!facet_file_exists(vocabulary_path)) return FACET_OK;
-  facet_vocabulary *vocabulary;
-  FACET_TRY(facet_vocabulary_load(vocabulary_path, &vocabulary));
-  const uint64_t now = facet_vocabulary_hash_prefix(vocabulary, size);
-  facet_vocabulary_destroy(&vocabulary);
-  FACET_CHECK(now == hash, FACET_ERROR_DATA, "%s is not an extension of the vocabulary that %s was trained with",
-              vocabulary_path, path);
+              "vocabulary %s has %lld ids in %s and %lld in the data set; %s", info->name, (long long)size, path,
+              (long long)info->size, info->hashed ? "the size of a hashed one may not change" : "it may only grow");
+  FACET_TRY(checkpoint_vocabulary_hash(data_path, info->name, size, &now));
+  FACET_CHECK(now == hash || !now || !hash, FACET_ERROR_DATA,
+              "%s/vocab/%s.h5 is not an extension of the vocabulary that %s was trained with", data_path, info->name,
+              path);
+  if (!info->hashed && (!now || !hash))
+    facet_warn("warm start: vocabulary %s has no file here or had none there: its tokens were not compared",
+               info->name);
   return FACET_OK;
 }
 
@@ -188,31 +235,49 @@ static facet_status check_prefixes(hid_t file, const char *path, const facet_sch
   return FACET_OK;
 }
 
-/* Takes each tensor that the checkpoint has in the same shape; names the others. */
-static facet_status warm_group(hid_t file, const char *name, const facet_parameters *parameters, info_of info, int n,
-                               facet_real *arena) {
-  FACET_HDF5_SCOPED hid_t group = -1;
-  FACET_TRY(facet_hdf5_group_open(file, name, &group));
-  for (int i = 0; i < n; i++) {
-    const facet_parameter_info *tensor = info(parameters, i);
-    facet_shape shape = {0};
-    facet_hdf5_type type;
-    if (facet_hdf5_exists(group, tensor->name))
-      FACET_TRY(facet_hdf5_shape(group, tensor->name, &type, &shape.rank, shape.dim));
-    if (shape.rank == tensor->shape.rank && facet_shape_equal(&shape, &tensor->shape))
-      FACET_TRY(read_tensor(group, tensor, arena));
-    else
-      facet_log("warm start: %s is %s; it keeps its initial values", tensor->name,
-                shape.rank == 0 ? "not in the checkpoint" : "of another shape in the checkpoint");
+/* Takes a tensor that the checkpoint has in the same shape; names it otherwise. */
+static facet_status warm_tensor(hid_t group, const facet_parameter_info *info, facet_real *arena, int *n_taken) {
+  facet_shape shape = {0};
+  facet_hdf5_type type;
+  char stored[96], wanted[96];
+  if (!facet_hdf5_exists(group, info->name)) {
+    facet_log("warm start: %s is not in the checkpoint; it keeps its initial values", info->name);
+    return FACET_OK;
   }
-  return FACET_OK;
+  FACET_TRY(facet_hdf5_shape(group, info->name, &type, &shape.rank, shape.dim));
+  if (!facet_shape_equal(&shape, &info->shape)) {
+    facet_log("warm start: %s has shape %s in the checkpoint and %s here; it keeps its initial values", info->name,
+              facet_shape_format(&shape, stored, sizeof stored),
+              facet_shape_format(&info->shape, wanted, sizeof wanted));
+    return FACET_OK;
+  }
+  (*n_taken)++;
+  return read_tensor(group, info, arena);
 }
 
-static facet_status warm_table(hid_t tables, facet_table *table) {
+static facet_status warm_parameters(hid_t file, facet_parameters *parameters, int *n_taken) {
+  FACET_HDF5_SCOPED hid_t group = -1;
+  FACET_TRY(facet_hdf5_group_open(file, "parameters", &group));
+  for (int i = 0; i < facet_parameters_n_dense(parameters); i++)
+    FACET_TRY(warm_tensor(group, facet_parameters_dense(parameters, i), facet_parameters_values(parameters), n_taken));
+  return find_foreign(group, parameters, has_dense, false);
+}
+
+static facet_status warm_states(hid_t file, facet_parameters *parameters, int *n_taken) {
+  FACET_HDF5_SCOPED hid_t group = -1;
+  FACET_TRY(facet_hdf5_group_open(file, "states", &group));
+  for (int i = 0; i < facet_parameters_n_states(parameters); i++)
+    FACET_TRY(
+        warm_tensor(group, facet_parameters_state(parameters, i), facet_parameters_state_values(parameters), n_taken));
+  return find_foreign(group, parameters, has_state, false);
+}
+
+static facet_status warm_table(hid_t tables, facet_table *table, int *n_taken) {
   int64_t dims[FACET_HDF5_MAX_RANK];
   int rank;
   facet_hdf5_type type;
   const char *name = facet_table_name(table);
+  const int64_t n_rows = facet_table_n_rows(table), width = facet_table_width(table);
   if (!facet_hdf5_exists(tables, name)) {
     facet_log("warm start: table %s is not in the checkpoint; it keeps its initial values", name);
     return FACET_OK;
@@ -220,36 +285,42 @@ static facet_status warm_table(hid_t tables, facet_table *table) {
   FACET_HDF5_SCOPED hid_t group = -1;
   FACET_TRY(facet_hdf5_group_open(tables, name, &group));
   FACET_TRY(facet_hdf5_shape(group, "rows", &type, &rank, dims));
-  if (rank != 2 || dims[1] != facet_table_width(table) || dims[0] > facet_table_n_rows(table)) {
-    facet_log("warm start: table %s has another shape in the checkpoint; it keeps its initial values", name);
+  if (rank != 2 || dims[1] != width || dims[0] > n_rows) {
+    facet_log("warm start: table %s is another in the checkpoint than [%lld, %lld]; it keeps its initial values", name,
+              (long long)n_rows, (long long)width);
     return FACET_OK;
   }
-  facet_log("warm start: table %s: %lld of %lld rows from the checkpoint", name, (long long)dims[0],
-            (long long)facet_table_n_rows(table));
+  facet_log("warm start: table %s: %lld of %lld rows from the checkpoint", name, (long long)dims[0], (long long)n_rows);
+  (*n_taken)++;
   return facet_hdf5_read(group, "rows", FACET_HDF5_REAL, 2, dims, facet_table_rows(table));
+}
+
+static facet_status warm_tables(hid_t file, facet_parameters *parameters, int *n_taken) {
+  FACET_HDF5_SCOPED hid_t tables = -1;
+  FACET_TRY(facet_hdf5_group_open(file, "tables", &tables));
+  for (int i = 0; i < facet_parameters_n_tables(parameters); i++)
+    FACET_TRY(warm_table(tables, facet_parameters_table(parameters, i), n_taken));
+  return find_foreign(tables, parameters, has_table, false);
 }
 
 static facet_status warm_content(hid_t file, const char *path, const facet_checkpoint *checkpoint,
                                  const char *data_path) {
-  facet_parameters *parameters = checkpoint->parameters;
-  FACET_HDF5_SCOPED hid_t tables = -1;
+  int n_taken = 0;
   FACET_TRY(facet_hdf5_check_format(file, "checkpoint", CHECKPOINT_VERSION));
   FACET_TRY(check_prefixes(file, path, checkpoint->schema, data_path));
-  FACET_TRY(warm_group(file, "parameters", parameters, facet_parameters_dense, facet_parameters_n_dense(parameters),
-                       facet_parameters_values(parameters)));
-  FACET_TRY(warm_group(file, "states", parameters, facet_parameters_state, facet_parameters_n_states(parameters),
-                       facet_parameters_state_values(parameters)));
-  FACET_TRY(facet_hdf5_group_open(file, "tables", &tables));
-  for (int i = 0; i < facet_parameters_n_tables(parameters); i++)
-    FACET_TRY(warm_table(tables, facet_parameters_table(parameters, i)));
+  FACET_TRY(warm_parameters(file, checkpoint->parameters, &n_taken));
+  FACET_TRY(warm_states(file, checkpoint->parameters, &n_taken));
+  FACET_TRY(warm_tables(file, checkpoint->parameters, &n_taken));
+  FACET_CHECK(n_taken > 0, FACET_ERROR_DATA, "%s has no parameter, state or table in common with the model", path);
   return FACET_OK;
 }
 
 facet_status facet_checkpoint_warm_start(const char *path, const facet_checkpoint *checkpoint, const char *data_path) {
   FACET_HDF5_GUARD;
   hid_t file;
+  FACET_TRY(facet_checkpoint_verify(path));
   FACET_TRY(open_model(path, &file));
-  facet_status status = warm_content(file, path, checkpoint, data_path);
-  facet_hdf5_close(&file);
+  const facet_status status = warm_content(file, path, checkpoint, data_path);
+  facet_hdf5_discard(&file);
   return status;
 }

@@ -73,7 +73,7 @@ static facet_status write_vocabularies(hid_t file, const facet_checkpoint *check
     const facet_vocabulary_info *info = &checkpoint->schema->vocabularies[i];
     FACET_HDF5_SCOPED hid_t vocabulary = -1;
     uint64_t hash;
-    FACET_TRY(checkpoint_vocabulary_hash(checkpoint->config->data_path, info->name, &hash));
+    FACET_TRY(checkpoint_vocabulary_hash(checkpoint->config->data_path, info->name, info->size, &hash));
     FACET_TRY(facet_hdf5_group_create(group, info->name, &vocabulary));
     FACET_TRY(facet_hdf5_set_int64(vocabulary, "size", info->size));
     FACET_TRY(facet_hdf5_set_uint64(vocabulary, "hash", hash));
@@ -100,6 +100,7 @@ static facet_status write_content(hid_t file, const facet_checkpoint *checkpoint
   FACET_TRY(write_states(file, checkpoint->parameters));
   FACET_TRY(write_tables(file, checkpoint->parameters));
   FACET_TRY(write_optimizer(file, checkpoint->optimizer, checkpoint->parameters));
+  FACET_TRY(facet_hdf5_write(file, "log_sums", FACET_HDF5_DOUBLE, 1, &checkpoint->n_log_sums, checkpoint->log_sums));
   return write_vocabularies(file, checkpoint);
 }
 
@@ -108,13 +109,10 @@ static facet_status write_model(const char *path, const facet_checkpoint *checkp
   hid_t file;
   FACET_TRY(facet_hdf5_create(path, &file));
   facet_status status = write_content(file, checkpoint);
-  if (status != FACET_OK) {
-    const facet_error error = *facet_error_get();
-    facet_hdf5_close(&file);
-    return facet_error_restore(&error);
-  }
-  FACET_TRY(facet_hdf5_close(&file));
-  return facet_file_sync(path);
+  if (status == FACET_OK) status = facet_hdf5_close(&file);
+  if (status == FACET_OK) return facet_file_sync(path);
+  facet_hdf5_abandon(&file, path);
+  return status;
 }
 
 static facet_status write_directory(const char *directory, const facet_checkpoint *checkpoint) {
@@ -123,26 +121,35 @@ static facet_status write_directory(const char *directory, const facet_checkpoin
   FACET_TRY(facet_path_format(path, "%s/model.h5", directory));
   FACET_TRY(write_model(path, checkpoint));
   FACET_TRY(facet_path_format(path, "%s/config.yaml", directory));
-  FACET_TRY(facet_config_write(checkpoint->config, path));
-  FACET_TRY(facet_file_sync(path));
+  FACET_TRY(facet_config_write(checkpoint->config, path)); /* this and the next two sync file and directory */
   FACET_TRY(facet_path_format(path, "%s/schema.yaml", directory));
   FACET_TRY(facet_schema_write(checkpoint->schema, path));
-  FACET_TRY(facet_file_sync(path));
-  FACET_TRY(checkpoint_write_manifest(directory));
-  return facet_directory_sync(directory);
+  return checkpoint_write_manifest(directory);
 }
 
-/* Puts the finished directory in place. One of the same step is swapped with it atomically, so that the step exists at
- * every moment; a file system without that operation gets two renames. */
-static facet_status put_in_place(const char *temporary, const char *final) {
-  if (!facet_directory_exists(final)) return facet_file_rename(temporary, final);
-  if (renameat2(AT_FDCWD, temporary, AT_FDCWD, final, RENAME_EXCHANGE) == 0) return facet_directory_remove(temporary);
-  FACET_CHECK(errno == EINVAL || errno == ENOSYS, FACET_ERROR_IO, "cannot put %s in place: %s", final, strerror(errno));
-  char old[FACET_PATH_MAX];
-  FACET_TRY(facet_path_format(old, "%s-old", temporary));
+/* A file system that cannot swap: the former directory goes to a name under which it still counts. */
+static facet_status replace_by_two_renames(const char *temporary, const char *final, const char *old) {
+  FACET_TRY(facet_directory_remove(old));
   FACET_TRY(facet_file_rename(final, old));
   FACET_TRY(facet_file_rename(temporary, final));
   return facet_directory_remove(old);
+}
+
+/* Puts the finished directory in place. One of the same step is swapped with it atomically, so that the step exists at
+ * every moment, and removed once the swap is durable. */
+static facet_status put_in_place(const char *run_directory, int64_t step, const char *temporary) {
+  char parent[FACET_PATH_MAX], final[FACET_PATH_MAX], old[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(parent, "%s/checkpoints", run_directory));
+  FACET_TRY(checkpoint_step_path(final, run_directory, step));
+  FACET_TRY(checkpoint_old_path(old, run_directory, step));
+  if (!facet_directory_exists(final)) return facet_file_rename(temporary, final);
+  if (renameat2(AT_FDCWD, temporary, AT_FDCWD, final, RENAME_EXCHANGE) == 0) {
+    FACET_TRY(facet_directory_sync(parent));
+    return facet_directory_remove(temporary);
+  }
+  FACET_CHECK(errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP, FACET_ERROR_IO, "cannot replace %s: %s", final,
+              strerror(errno));
+  return replace_by_two_renames(temporary, final, old);
 }
 
 /* Removes what interrupted writes and prunes left behind; the lock of the run says that no live one is at work. */
@@ -162,20 +169,20 @@ static facet_status remove_leftovers(const char *parent) {
 }
 
 facet_status facet_checkpoint_write(const char *run_directory, const facet_checkpoint *checkpoint) {
-  char parent[FACET_PATH_MAX], temporary[FACET_PATH_MAX], final[FACET_PATH_MAX];
+  char parent[FACET_PATH_MAX], temporary[FACET_PATH_MAX];
+  const int64_t step = checkpoint->state->step;
   FACET_TRY(facet_path_format(parent, "%s/checkpoints", run_directory));
-  FACET_TRY(checkpoint_step_path(final, run_directory, checkpoint->state->step));
-  FACET_TRY(facet_path_format(temporary, "%s/.tmp-step-%08lld", parent, (long long)checkpoint->state->step));
+  FACET_TRY(facet_path_format(temporary, "%s/.tmp-step-%08lld", parent, (long long)step));
   FACET_TRY(facet_directory_create(parent));
+  FACET_TRY(facet_directory_sync(run_directory));
   FACET_TRY(remove_leftovers(parent));
   facet_status status = write_directory(temporary, checkpoint);
-  if (status == FACET_OK) status = put_in_place(temporary, final);
-  if (status == FACET_OK) status = facet_directory_sync(parent);
+  if (status == FACET_OK) status = put_in_place(run_directory, step, temporary);
   if (status != FACET_OK) {
     const facet_error error = *facet_error_get();
     if (facet_directory_remove(temporary) != FACET_OK) facet_warn("%s", facet_error_get()->message);
     facet_error_restore(&error);
-    facet_error_context("checkpoint of step %lld was not written", (long long)checkpoint->state->step);
+    facet_error_context("the checkpoint of step %lld was not written", (long long)step);
   }
   return status;
 }

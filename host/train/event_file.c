@@ -95,8 +95,14 @@ facet_status facet_event_file_write(facet_event_file *file, int64_t step, int n,
 
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
 
-/* Bytes of the leading whole records whose step is at most `step`. */
-static size_t kept_bytes(const uint8_t *data, size_t n_bytes, int64_t step) {
+static bool is_kept(const Facet__Event *event, int64_t step, bool evaluated) {
+  if (event->step < step || event->what_case != FACET__EVENT__WHAT_SUMMARY) return event->step <= step;
+  const char *tag = event->summary->n_value > 0 ? event->summary->value[0]->tag : "";
+  return event->step == step && strncmp(tag, "test/", 5) != 0 && (evaluated || strncmp(tag, "eval/", 5) != 0);
+}
+
+/* Bytes of the leading whole records that are kept. */
+static size_t kept_bytes(const uint8_t *data, size_t n_bytes, int64_t step, bool evaluated) {
   size_t at = 0;
   while (n_bytes - at >= 16) {
     uint64_t length = get(data + at, 8);
@@ -105,7 +111,7 @@ static size_t kept_bytes(const uint8_t *data, size_t n_bytes, int64_t step) {
     if (get(body + length, 4) != masked_crc(body, length)) break;
     Facet__Event *event = facet__event__unpack(NULL, length, body);
     if (!event) break;
-    bool keep = event->step <= step;
+    const bool keep = is_kept(event, step, evaluated);
     facet__event__free_unpacked(event, NULL);
     if (!keep) break;
     at += length + 16;
@@ -113,12 +119,12 @@ static size_t kept_bytes(const uint8_t *data, size_t n_bytes, int64_t step) {
   return at;
 }
 
-static facet_status cut(const char *path, int64_t step) {
+static facet_status cut(const char *path, int64_t step, bool evaluated) {
   char *data = NULL;
   size_t n_bytes = 0;
   facet_status status = FACET_OK;
   FACET_TRY(facet_file_read(path, MAX_FILE_BYTES, &data, &n_bytes));
-  size_t kept = kept_bytes((const uint8_t *)data, n_bytes, step);
+  size_t kept = kept_bytes((const uint8_t *)data, n_bytes, step, evaluated);
   if (kept < n_bytes && truncate(path, (off_t)kept) != 0)
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot shorten %s: %s", path, strerror(errno));
   facet_memory_free(data);
@@ -146,13 +152,13 @@ done:
   return status;
 }
 
-facet_status facet_event_file_open(const char *directory, int64_t step, facet_event_file **out) {
+facet_status facet_event_file_open(const char *directory, int64_t step, bool evaluated, facet_event_file **out) {
   facet_status status = FACET_OK;
   facet_event_file *file;
   bool exists;
   FACET_TRY(FACET_ALLOC(file, 1, "TensorBoard event file"));
   FACET_TRY_GOTO(status, fail, find_path(directory, file->path, &exists));
-  if (exists) FACET_TRY_GOTO(status, fail, cut(file->path, step));
+  if (exists) FACET_TRY_GOTO(status, fail, cut(file->path, step, evaluated));
   file->stream = fopen(file->path, "ab");
   if (!file->stream) {
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot write %s: %s", file->path, strerror(errno));

@@ -5,6 +5,7 @@
 #ifndef FACET_TRAIN_EVENT_FILE_H
 #define FACET_TRAIN_EVENT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,9 +13,10 @@
 
 typedef struct facet_event_file facet_event_file;
 
-/* Opens the events.out.tfevents.* of a directory for appending, after cutting it before the first event whose step is
- * larger than `step` or that is torn; makes one if there is none. */
-facet_status facet_event_file_open(const char *directory, int64_t step, facet_event_file **file);
+/* Opens the events.out.tfevents.* of a directory for appending, after cutting it before the first event that is torn, whose
+ * step is larger than `step`, or that is the evaluation of `step` ("eval/…", unless it is `evaluated`; "test/…");
+ * makes one if there is none. */
+facet_status facet_event_file_open(const char *directory, int64_t step, bool evaluated, facet_event_file **file);
 /* Closes without an error: every event was flushed when it was written. */
 void facet_event_file_close(facet_event_file **file);
 

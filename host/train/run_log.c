@@ -29,19 +29,20 @@ static bool has_type(const json_t *object, const char *type) {
   return value && strcmp(value, type) == 0;
 }
 
-static bool is_kept(const json_t *object, int64_t step) {
+static bool is_kept(const json_t *object, int64_t step, bool evaluated) {
   const json_t *at = json_object_get(object, "step");
-  return json_is_integer(at) && json_integer_value(at) <= step && !has_type(object, "summary") &&
-         !json_is_true(json_object_get(object, "final"));
+  if (has_type(object, "summary") || json_is_true(json_object_get(object, "final"))) return false;
+  const int64_t last = has_type(object, "evaluate") && !evaluated ? step - 1 : step;
+  return json_is_integer(at) && json_integer_value(at) <= last;
 }
 
 /* Moves the kept lines to the front of `text`; returns their bytes. */
-static size_t keep_lines(char *text, int64_t step) {
+static size_t keep_lines(char *text, int64_t step, bool evaluated) {
   size_t kept = 0;
   for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
     size_t length = (size_t)(end - line) + 1;
     json_t *object = json_loadb(line, length, 0, NULL);
-    if (object && is_kept(object, step)) {
+    if (object && is_kept(object, step, evaluated)) {
       memmove(text + kept, line, length);
       kept += length;
     }
@@ -50,13 +51,13 @@ static size_t keep_lines(char *text, int64_t step) {
   return kept;
 }
 
-static facet_status cut(const char *path, int64_t step) {
+static facet_status cut(const char *path, int64_t step, bool evaluated) {
   char *text = NULL;
   size_t n_bytes = 0;
   facet_status status = FACET_OK;
   if (!facet_file_exists(path)) return FACET_OK;
   FACET_TRY(facet_file_read(path, MAX_FILE_BYTES, &text, &n_bytes));
-  size_t kept = keep_lines(text, step);
+  size_t kept = keep_lines(text, step, evaluated);
   if (kept < n_bytes) status = facet_file_write(path, text, kept);
   facet_memory_free(text);
   return status;
@@ -82,18 +83,18 @@ facet_status facet_run_log_is_complete(const char *run_directory, int64_t step, 
 
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
 
-facet_status facet_run_log_open(const char *run_directory, int64_t step, facet_run_log **out) {
+facet_status facet_run_log_open(const char *run_directory, int64_t step, bool evaluated, facet_run_log **out) {
   facet_status status = FACET_OK;
   facet_run_log *log;
   FACET_TRY(FACET_ALLOC(log, 1, "run log"));
   FACET_TRY_GOTO(status, fail, log_path(run_directory, log->path));
-  FACET_TRY_GOTO(status, fail, cut(log->path, step));
+  FACET_TRY_GOTO(status, fail, cut(log->path, step, evaluated));
   log->stream = fopen(log->path, "a");
   if (!log->stream) {
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot write %s: %s", log->path, strerror(errno));
     goto fail;
   }
-  FACET_TRY_GOTO(status, fail, facet_event_file_open(run_directory, step, &log->events));
+  FACET_TRY_GOTO(status, fail, facet_event_file_open(run_directory, step, evaluated, &log->events));
   *out = log;
   return FACET_OK;
 fail:

@@ -23,9 +23,9 @@
 
 typedef struct facet_run_log facet_run_log;
 
-/* Opens both files for appending after cutting them back to `step`: later lines, final evaluations, the summary and a
- * torn last line go. */
-facet_status facet_run_log_open(const char *run_directory, int64_t step, facet_run_log **log);
+/* Opens both files for appending after cutting them back to `step`: later lines, the evaluation of `step` itself unless it
+ * is `evaluated` (then it is not repeated), final evaluations, the summary and a torn last line go. */
+facet_status facet_run_log_open(const char *run_directory, int64_t step, bool evaluated, facet_run_log **log);
 void facet_run_log_close(facet_run_log **log);
 
 /* True if the last line of the run's metrics.jsonl is the summary of `step`. */

@@ -93,11 +93,12 @@ static facet_status forward(facet_trainer *t, const facet_batch *batch, int64_t 
   const double total = facet_executor_total_loss(t->train_executor);
   if (!isfinite(total)) return describe_nonfinite_loss(t);
   const int n_losses = facet_executor_n_losses(t->train_executor);
+  double *sums = t->window.sums;
   for (int i = 0; i < t->n_parts; i++)
-    t->window.part[i] += weight * (i < n_losses ? facet_executor_loss(t->train_executor, i)
-                                                : facet_executor_monitor(t->train_executor, i - n_losses));
-  t->window.total += weight * total;
-  t->window.weight += weight;
+    sums[i] += weight * (i < n_losses ? facet_executor_loss(t->train_executor, i)
+                                      : facet_executor_monitor(t->train_executor, i - n_losses));
+  sums[t->n_parts] += weight * total;
+  sums[t->n_parts + 1] += weight;
   return FACET_OK;
 }
 
@@ -146,11 +147,12 @@ static facet_status update(facet_trainer *t) {
 /* ---- logging ---------------------------------------------------------------------------------------------------- */
 
 static facet_status write_log(facet_trainer *t) {
-  facet_update_sums *window = &t->window;
-  const double weight = window->weight > 0 ? window->weight : NAN;
-  for (int i = 0; i < t->n_parts; i++) t->parts[i].value = window->part[i] / weight;
+  facet_log_window *window = &t->window;
+  double *sums = window->sums;
+  const double weight = sums[t->n_parts + 1] > 0 ? sums[t->n_parts + 1] : NAN;
+  for (int i = 0; i < t->n_parts; i++) t->parts[i].value = sums[i] / weight;
   const facet_train_record record = {.point = log_point(t),
-                                     .loss = window->total / weight,
+                                     .loss = sums[t->n_parts] / weight,
                                      .n_parts = t->n_parts,
                                      .parts = t->parts,
                                      .lr = t->rate,
@@ -160,9 +162,8 @@ static facet_status write_log(facet_trainer *t) {
                                      .data_wait = window->wait / window->seconds};
   snprintf(t->detail, sizeof t->detail, "step %lld, loss %.4f%s", (long long)t->state.step, record.loss,
            t->valid_detail);
-  double *part = window->part;
-  for (int i = 0; i < t->n_parts; i++) part[i] = 0;
-  *window = (facet_update_sums){.part = part};
+  for (int i = 0; i < t->n_parts + 2; i++) sums[i] = 0;
+  *window = (facet_log_window){.sums = sums};
   return facet_run_log_train(t->log, &record);
 }
 
@@ -252,25 +253,23 @@ static facet_status save(facet_trainer *t) {
   facet_train_state *state = &t->state;
   state->finished = !wants_update(t);
   if (!t->valid) state->best_step = state->step;
-  const facet_checkpoint checkpoint = {.config = t->config,
-                                       .schema = facet_dataset_schema(t->train),
-                                       .parameters = t->parameters,
-                                       .optimizer = t->optimizer,
-                                       .state = state};
+  const facet_checkpoint checkpoint = facet_trainer_checkpoint(t);
   FACET_TRY(facet_checkpoint_write(t->request->run_directory, &checkpoint));
   if (state->step > 0 && state->best_step == state->step)
     FACET_TRY(facet_checkpoint_mark_best(t->request->run_directory, state->step));
   t->saved_step = state->step;
   t->improved = false;
-  return facet_checkpoint_prune(t->request->run_directory, t->config->train.keep_checkpoints);
+  return facet_checkpoint_prune(t->request->run_directory, state->step, t->config->train.keep_checkpoints);
 }
 
-/* Due every checkpoint_every updates, or after each evaluation, at a new best metric, and at the end. */
+/* Due every checkpoint_every updates, or after each evaluation, at a new best metric, at the end, and at the start from
+ * another run's checkpoint, of which this run keeps its own. */
 static facet_status checkpoint_when_due(facet_trainer *t) {
   const int64_t every = t->config->train.checkpoint_every, step = t->state.step;
-  bool due = every > 0 ? step % every == 0 : t->state.last_evaluation_step == step;
+  const bool starts_elsewhere = t->start[0] && t->saved_step < 0;
+  const bool due = every > 0 ? step % every == 0 : t->state.last_evaluation_step == step;
   if (step == t->saved_step && !t->improved) return FACET_OK;
-  return due || t->improved || !wants_update(t) ? save(t) : FACET_OK;
+  return due || starts_elsewhere || t->improved || !wants_update(t) ? save(t) : FACET_OK;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */

@@ -7,13 +7,12 @@
 #include "facet/trainer.h"
 #include "train/run_log.h"
 
-typedef struct facet_update_sums { /* over micro-batches */
-  double weight;                   /* Σ valid · weight */
-  double total;                    /* Σ weight · total loss */
-  double *part;                    /* [n_parts] the same of each loss and monitor */
+typedef struct facet_log_window { /* over the micro-batches since the last log line */
+  double *sums; /* [n_parts + 2] Σ valid · weight · value of each loss and monitor, the same of the total
+                                   * loss, and Σ valid · weight; saved, so that a resumed run logs the same numbers */
   int64_t samples;
   double seconds, wait; /* of training, and of waiting for data in it */
-} facet_update_sums;
+} facet_log_window;
 
 typedef struct facet_trainer {
   const facet_train_request *request;
@@ -32,11 +31,11 @@ typedef struct facet_trainer {
   facet_progress progress;
 
   facet_train_state state;
-  int64_t total_steps;      /* updates of the whole training */
-  int64_t saved_step;       /* of the newest checkpoint; −1: none */
-  int64_t first_samples;    /* state.samples when this process began */
-  bool improved;            /* the last evaluation was the best so far and is not yet saved */
-  facet_update_sums window; /* since the last log */
+  int64_t total_steps;   /* updates of the whole training */
+  int64_t saved_step;    /* of the newest checkpoint; −1: none */
+  int64_t first_samples; /* state.samples when this process began */
+  bool improved;         /* the last evaluation was the best so far and is not yet saved */
+  facet_log_window window;
   double weight_sum;        /* Σ valid · weight of the present update */
   int64_t n_update_samples; /* of the present update */
   double update_start;      /* clock */
@@ -52,6 +51,9 @@ typedef struct facet_trainer {
  * trainer in any case. */
 facet_status facet_trainer_prepare(facet_trainer *trainer, bool *finished);
 void facet_trainer_destroy(facet_trainer *trainer);
+
+/* What a checkpoint of this trainer saves and restores. */
+facet_checkpoint facet_trainer_checkpoint(facet_trainer *trainer);
 
 /* False when the epochs or steps are done, or early stopping has struck. */
 bool facet_trainer_wants_update(const facet_config *config, const facet_train_state *state);

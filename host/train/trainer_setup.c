@@ -55,7 +55,7 @@ static facet_status name_parts(facet_trainer *t) {
   const int n_losses = facet_executor_n_losses(t->train_executor);
   t->n_parts = n_losses + facet_executor_n_monitors(t->train_executor);
   FACET_TRY(FACET_ALLOC(t->parts, t->n_parts, "loss parts"));
-  FACET_TRY(FACET_ALLOC(t->window.part, t->n_parts, "loss parts"));
+  FACET_TRY(FACET_ALLOC(t->window.sums, t->n_parts + 2, "loss parts"));
   for (int i = 0; i < t->n_parts; i++) {
     t->parts[i].name = i < n_losses
                            ? facet_graph_name(t->train_graph, "loss/%s", facet_executor_loss_name(t->train_executor, i))
@@ -68,12 +68,14 @@ static facet_status name_parts(facet_trainer *t) {
 
 /* ---- the state to start from ------------------------------------------------------------------------------------- */
 
-static facet_checkpoint checkpoint_of(facet_trainer *t) {
+facet_checkpoint facet_trainer_checkpoint(facet_trainer *t) {
   return (facet_checkpoint){.config = t->config,
                             .schema = facet_dataset_schema(t->train),
                             .parameters = t->parameters,
                             .optimizer = t->optimizer,
-                            .state = &t->state};
+                            .state = &t->state,
+                            .log_sums = t->window.sums,
+                            .n_log_sums = t->n_parts + 2};
 }
 
 static facet_status start_fresh(facet_trainer *t) {
@@ -84,7 +86,7 @@ static facet_status start_fresh(facet_trainer *t) {
                                  .best_metric = NAN};
   if (!config->train.warm_start[0]) return FACET_OK;
   char path[FACET_PATH_MAX];
-  facet_checkpoint checkpoint = checkpoint_of(t);
+  facet_checkpoint checkpoint = facet_trainer_checkpoint(t);
   checkpoint.optimizer = NULL;
   checkpoint.state = NULL;
   FACET_TRY(facet_checkpoint_resolve(config->train.warm_start, path));
@@ -107,8 +109,17 @@ static facet_status adopt_best(facet_trainer *t) {
   return FACET_OK;
 }
 
+/* A checkpoint of this run is saved already; a kill may have come between saving it and marking it as the best. */
+static facet_status adopt_checkpoint(facet_trainer *t) {
+  char own[FACET_PATH_MAX];
+  FACET_TRY(facet_path_format(own, "%s/checkpoints/", t->request->run_directory));
+  if (strncmp(t->start, own, strlen(own)) != 0) return FACET_OK;
+  t->saved_step = t->state.step;
+  return t->state.best_step > 0 ? facet_checkpoint_mark_best(t->request->run_directory, t->state.best_step) : FACET_OK;
+}
+
 static facet_status resume(facet_trainer *t) {
-  const facet_checkpoint checkpoint = checkpoint_of(t);
+  const facet_checkpoint checkpoint = facet_trainer_checkpoint(t);
   const int64_t n = facet_dataset_n_samples(t->train);
   FACET_TRY(facet_checkpoint_read(t->start, &checkpoint));
   FACET_CHECK(t->state.n_train_samples == n, FACET_ERROR_DATA,
@@ -117,9 +128,7 @@ static facet_status resume(facet_trainer *t) {
   FACET_TRY(adopt_best(t));
   facet_log("start      resumed from %s: step %lld, epoch %lld, sample %lld", t->start, (long long)t->state.step,
             (long long)t->state.epoch, (long long)t->state.position);
-  if (strncmp(t->start, t->request->run_directory, strlen(t->request->run_directory)) == 0)
-    t->saved_step = t->state.step;
-  return FACET_OK;
+  return adopt_checkpoint(t);
 }
 
 /* ---- the first lines of a run ------------------------------------------------------------------------------------ */
@@ -212,7 +221,8 @@ facet_status facet_trainer_prepare(facet_trainer *t, bool *finished) {
   FACET_TRY(name_parts(t));
   FACET_TRY(print_start(t));
   FACET_TRY(t->start[0] ? resume(t) : start_fresh(t));
-  FACET_TRY(facet_run_log_open(t->request->run_directory, t->state.step, &t->log));
+  FACET_TRY(facet_run_log_open(t->request->run_directory, t->state.step, t->state.last_evaluation_step == t->state.step,
+                               &t->log));
   t->first_samples = t->state.samples;
   facet_progress_start(&t->progress, "train", "samples", samples_left(t));
   return FACET_OK;
@@ -232,6 +242,6 @@ void facet_trainer_destroy(facet_trainer *t) {
   facet_dataset_close(&t->test);
   facet_device_close(&t->device);
   facet_memory_free(t->parts);
-  facet_memory_free(t->window.part);
+  facet_memory_free(t->window.sums);
   if (t->lock.descriptor >= 0) facet_lock_release(&t->lock);
 }

@@ -1,16 +1,16 @@
 /* Checkpoints: a directory per step that is complete or absent (docs/data_format.md, "Checkpoints").
  *
  *   <run>/checkpoints/step-00001000/
- *     model.h5       /parameters/<name>, /states/<name>, /tables/<name>/{rows,<row state>}, /optimizer/<state>/<name>;
- *                    attributes of /: facet_format = "checkpoint", facet_version, program version, and the fields of
- *                    facet_train_state; group /vocabularies with size and hash of each
+ *     model.h5       /parameters/<name>, /states/<name>, /tables/<name>/{rows,<row state>}, /optimizer/<state>/<name>,
+ *                    /log_sums; attributes of /: facet_format = "checkpoint", facet_version, program_version, model, and
+ *                    the fields of facet_train_state; /vocabularies/<name> with attributes size and hash
  *     config.yaml    the resolved configuration
  *     schema.yaml
- *     manifest.json  size and XXH3-128 of each file, written last
+ *     manifest.json  size and XXH3-128 of each file, and a checksum of itself; written last
  *   <run>/checkpoints/best   a symbolic link to the best step
  *
  * Written to a temporary directory beside, every file synced, the manifest last, then renamed and the parent synced.
- * Nothing is deleted before the new checkpoint is in place. */
+ * Nothing is removed before the new checkpoint is durably in place. The caller holds the lock of the run. */
 #ifndef FACET_CHECKPOINT_H
 #define FACET_CHECKPOINT_H
 
@@ -51,32 +51,40 @@ typedef struct facet_checkpoint { /* what is saved and restored; nothing owned *
   facet_parameters *parameters;
   facet_optimizer *optimizer; /* NULL: not read (evaluation, warm start) */
   facet_train_state *state;
+  double *log_sums; /* [n_log_sums] what a trainer summed up since its last log line */
+  int64_t n_log_sums;
 } facet_checkpoint;
 
-/* Writes <run>/checkpoints/step-<step>; an existing complete one of that step is kept as it is. */
+/* Writes <run>/checkpoints/step-<step>, replacing one of that step atomically. Everything but log_sums must be set. On
+ * failure (FACET_ERROR_IO) the former checkpoints are as they were. */
 facet_status facet_checkpoint_write(const char *run_directory, const facet_checkpoint *checkpoint);
 
-/* Points `best` at a step (atomically), and removes all but the newest `keep` steps and the best. */
+/* Points `best` at a step (atomically). */
 facet_status facet_checkpoint_mark_best(const char *run_directory, int64_t step);
-facet_status facet_checkpoint_prune(const char *run_directory, int64_t keep);
+
+/* Removes all but the newest `keep` (at least 1) of the checkpoints up to `step`, and the best. Later ones are left
+ * alone: they are there where a damaged checkpoint was passed over, and are replaced when training gets there. */
+facet_status facet_checkpoint_prune(const char *run_directory, int64_t step, int64_t keep);
 
 /* Path of the newest complete checkpoint into path[FACET_PATH_MAX]; incomplete or damaged ones are named in a warning and
- * skipped. "" if there is none. */
+ * skipped. "" if there is none at all; FACET_ERROR_IO if none is complete. */
 facet_status facet_checkpoint_newest(const char *run_directory, char *path);
 
 /* Accepts a checkpoint directory, or a run directory (its `best`, else its newest) and gives the checkpoint's path. */
 facet_status facet_checkpoint_resolve(const char *path, char *checkpoint_path);
 
-/* Verifies manifest, sizes and checksums; errors are FACET_ERROR_IO and name file and what differs. */
+/* Verifies manifest, sizes and checksums. Errors are FACET_ERROR_IO and name the file and what differs; a checkpoint of
+ * a later format is FACET_ERROR_DATA. */
 facet_status facet_checkpoint_verify(const char *path);
 
-/* Verifies, then restores everything in `checkpoint` whose pointer is set. Parameters must agree in names and shapes (each
- * difference named); tables must have equal rows. */
+/* Verifies, then restores everything in `checkpoint` whose pointer is set. With `schema`, the features must be the same
+ * and the vocabularies must have the same sizes and, with `config` (data_path), the same tokens. Names and shapes of
+ * parameters, states, tables and optimizer state must agree; the first difference is named (FACET_ERROR_DATA). */
 facet_status facet_checkpoint_read(const char *path, const facet_checkpoint *checkpoint);
 
-/* Warm start: parameters by name where shapes agree, states, and tables, which may have grown: rows of the old table
+/* Warm start: parameters and states by name where shapes agree, and tables, which may have grown: rows of the old table
  * are kept, new rows keep their initial values. Checks that each old vocabulary is a prefix of the present one
- * (data_path/vocab). A parameter of the checkpoint that the model lacks, or the reverse, is named in a log line. */
+ * (data_path/vocab). What only one of checkpoint and model has is named in a log line; nothing in common is an error. */
 facet_status facet_checkpoint_warm_start(const char *path, const facet_checkpoint *checkpoint, const char *data_path);
 
 #endif

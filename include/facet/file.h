@@ -20,7 +20,7 @@ facet_status facet_path_format(char *path, const char *format, ...) FACET_PRINTF
 bool facet_file_exists(const char *path);
 bool facet_directory_exists(const char *path);
 
-/* Creates a directory and its parents; an existing one is fine. */
+/* Creates a directory and its parents, durably; an existing one is fine. */
 facet_status facet_directory_create(const char *path);
 
 /* Removes a directory and everything in it, without following links (a link is removed itself). A missing one is fine. */

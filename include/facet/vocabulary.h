@@ -1,7 +1,8 @@
 /* A vocabulary: tokens (byte strings) ↔ ids. Id 0 is padding, id 1 unknown; tokens have ids from 2 in order of adding.
  *
- * File vocab/<name>.h5: attributes facet_format = "vocabulary", facet_version, name, size; data sets /offsets
- * int64 [size − 1] and /bytes uint8: token of id i is bytes[offsets[i−2] … offsets[i−1]). */
+ * File vocab/<name>.h5: attributes facet_format = "vocabulary", facet_version, name, size, hash (optional uint64,
+ * facet_vocabulary_hash_prefix of all ids); data sets /offsets int64 [size − 1] and /bytes uint8: token of id i is
+ * bytes[offsets[i−2] … offsets[i−1]). */
 #ifndef FACET_VOCABULARY_H
 #define FACET_VOCABULARY_H
 

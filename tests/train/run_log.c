@@ -53,7 +53,7 @@ static void write_run(void) {
   facet_log_value part = {"loss/bce", 0.5};
   const facet_metrics_result result = {
       .n_samples = 10, .n_positives = 4, .auc = 0.75, .gauc = NAN, .logloss = 0.6, .ne = 0.9, .calibration = 1};
-  cr_assert_eq(facet_run_log_open(directory, 0, &log), FACET_OK, "%s", facet_error_get()->message);
+  cr_assert_eq(facet_run_log_open(directory, 0, true, &log), FACET_OK, "%s", facet_error_get()->message);
   for (int step = 1; step <= 3; step++) {
     const facet_train_record record = {.point = {step, 100 * step, 0.25 * step},
                                        .loss = 1.0 / step,
@@ -120,14 +120,18 @@ Test(run_log, resume_cuts_back) {
   char order[256];
   facet_run_log *log;
   write_run();
-  cr_assert_eq(facet_run_log_open(directory, 3, &log), FACET_OK);
+  cr_assert_eq(facet_run_log_open(directory, 3, true, &log), FACET_OK);
   facet_run_log_close(&log);
   lines(order);
   cr_assert_str_eq(order, "train1 train2 evaluate2 train3 ", "final lines go when a finished run continues");
-  cr_assert_eq(facet_run_log_open(directory, 2, &log), FACET_OK);
+  cr_assert_eq(facet_run_log_open(directory, 2, true, &log), FACET_OK);
   facet_run_log_close(&log);
   lines(order);
   cr_assert_str_eq(order, "train1 train2 evaluate2 ");
+  cr_assert_eq(facet_run_log_open(directory, 2, false, &log), FACET_OK);
+  facet_run_log_close(&log);
+  lines(order);
+  cr_assert_str_eq(order, "train1 train2 ", "an evaluation that will be repeated goes");
 }
 
 Test(run_log, torn_last_line_goes) {
@@ -138,7 +142,7 @@ Test(run_log, torn_last_line_goes) {
   FILE *stream = fopen(path, "a");
   fputs("{\"type\":\"train\",\"step\":3,\"ep", stream);
   fclose(stream);
-  cr_assert_eq(facet_run_log_open(directory, 3, &log), FACET_OK);
+  cr_assert_eq(facet_run_log_open(directory, 3, true, &log), FACET_OK);
   facet_run_log_close(&log);
   lines(order);
   cr_assert_str_eq(order, "train1 train2 evaluate2 train3 ");
@@ -190,12 +194,28 @@ Test(run_log, resume_cuts_events_back_and_appends) {
   const char *tag = "loss/total";
   double loss = 0.125;
   write_run();
-  cr_assert_eq(facet_event_file_open(directory, 1, &file), FACET_OK);
+  cr_assert_eq(facet_event_file_open(directory, 1, true, &file), FACET_OK);
   cr_assert_eq(facet_event_file_write(file, 2, 1, &tag, &loss), FACET_OK);
   facet_event_file_close(&file);
   cr_assert_eq(events(steps, tag, &value), 3);
   cr_assert_eq(steps[2], 2);
   cr_assert_eq(value, 0.125f);
+}
+
+Test(run_log, resume_cuts_events_of_an_evaluation_that_is_repeated) {
+  int64_t steps[16];
+  float value;
+  facet_event_file *file;
+  write_run();
+  cr_assert_eq(facet_event_file_open(directory, 3, true, &file), FACET_OK);
+  facet_event_file_close(&file);
+  cr_assert_eq(events(steps, "test/auc", &value), 5, "the final evaluation goes");
+  cr_assert_eq(facet_event_file_open(directory, 2, true, &file), FACET_OK);
+  facet_event_file_close(&file);
+  cr_assert_eq(events(steps, "eval/auc", &value), 4);
+  cr_assert_eq(facet_event_file_open(directory, 2, false, &file), FACET_OK);
+  facet_event_file_close(&file);
+  cr_assert_eq(events(steps, "eval/auc", &value), 3, "version and two logs");
 }
 
 Test(run_log, crc32c_known_answer) {
@@ -210,7 +230,7 @@ Test(run_log, full_device_is_named) {
   facet_run_log *log;
   facet_path_format(path, "%s/metrics.jsonl", directory);
   cr_assert_eq(symlink("/dev/full", path), 0);
-  facet_status status = facet_run_log_open(directory, 0, &log);
+  facet_status status = facet_run_log_open(directory, 0, true, &log);
   if (status == FACET_OK) {
     const facet_train_record record = {.point = {1, 1, 1}};
     status = facet_run_log_train(log, &record);

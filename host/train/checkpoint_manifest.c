@@ -1,0 +1,134 @@
+/* manifest.json: sizes and checksums of the files of a checkpoint, and a checksum of its own text.
+ *
+ *   {"checksum": XXH3-64 of the text without this key, "facet_checkpoint": 1,
+ *    "files": {"model.h5": {"bytes": 123, "xxh3_128": "…"}, …}} */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "facet/file.h"
+#include "facet/memory.h"
+#include "train/checkpoint_internal.h"
+
+#define MAX_BYTES ((size_t)1 << 20)
+
+static const char *const files[] = {"model.h5", "config.yaml", "schema.yaml"};
+enum { N_FILES = sizeof files / sizeof *files };
+
+/* The one text that a manifest has (freed with free). */
+static char *format(const json_t *manifest) {
+  return json_dumps(manifest, JSON_INDENT(2) | JSON_SORT_KEYS);
+}
+
+static facet_status make_checksum(const json_t *manifest, char hex[17]) {
+  char *text = format(manifest);
+  FACET_CHECK(text, FACET_ERROR_INTERNAL, "cannot allocate the text of a manifest");
+  snprintf(hex, 17, "%016llx", (unsigned long long)facet_hash64(text, strlen(text)));
+  free(text);
+  return FACET_OK;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------ */
+
+static facet_status set(json_t *object, const char *key, json_t *value) {
+  FACET_CHECK(json_object_set_new(object, key, value) == 0, FACET_ERROR_INTERNAL, "cannot allocate a manifest");
+  return FACET_OK;
+}
+
+static facet_status fill(json_t *manifest, const char *directory) {
+  json_t *list = json_object();
+  char path[FACET_PATH_MAX], hex[33];
+  FACET_TRY(set(manifest, "facet_checkpoint", json_integer(CHECKPOINT_VERSION)));
+  FACET_TRY(set(manifest, "files", list));
+  for (int i = 0; i < N_FILES; i++) {
+    int64_t n_bytes;
+    FACET_TRY(facet_path_format(path, "%s/%s", directory, files[i]));
+    FACET_TRY(facet_file_checksum(path, hex, &n_bytes));
+    FACET_TRY(set(list, files[i], json_pack("{s:I, s:s}", "bytes", (json_int_t)n_bytes, "xxh3_128", hex)));
+  }
+  FACET_TRY(make_checksum(manifest, hex));
+  return set(manifest, "checksum", json_string(hex));
+}
+
+facet_status checkpoint_write_manifest(const char *directory) {
+  char path[FACET_PATH_MAX], *text = NULL;
+  json_t *manifest = json_object();
+  facet_status status;
+  FACET_TRY_GOTO(status, done, facet_path_format(path, "%s/manifest.json", directory));
+  FACET_TRY_GOTO(status, done, fill(manifest, directory));
+  text = format(manifest);
+  status = text ? facet_file_write(path, text, strlen(text))
+                : facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot allocate the text of %s", path);
+done:
+  free(text);
+  json_decref(manifest);
+  return status;
+}
+
+/* ---- verifying ---------------------------------------------------------------------------------------------------- */
+
+/* The text must be, byte for byte, how a manifest with this content is written, and carry the checksum of it. */
+static facet_status check_text(json_t *manifest, const char *path, const char *text, size_t n_bytes) {
+  char hex[17];
+  char *expected = format(manifest);
+  const bool equal = expected && strlen(expected) == n_bytes && memcmp(expected, text, n_bytes) == 0;
+  free(expected);
+  FACET_CHECK(equal, FACET_ERROR_IO, "%s is damaged: it is not written as facet writes it", path);
+  json_t *checksum = json_incref(json_object_get(manifest, "checksum"));
+  json_object_del(manifest, "checksum");
+  facet_status status = make_checksum(manifest, hex);
+  const char *stored = json_string_value(checksum);
+  if (status == FACET_OK && (!stored || strcmp(stored, hex) != 0))
+    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s is damaged: its own checksum is %s, it says %s",
+                             path, hex, stored ? stored : "none");
+  json_decref(checksum);
+  return status;
+}
+
+static facet_status check_version(const json_t *manifest, const char *path) {
+  const json_int_t version = json_integer_value(json_object_get(manifest, "facet_checkpoint"));
+  FACET_CHECK(version >= 1 && version <= CHECKPOINT_VERSION, FACET_ERROR_DATA,
+              "%s: a checkpoint of format %lld; this facet reads formats 1 to %d", path, (long long)version,
+              CHECKPOINT_VERSION);
+  return FACET_OK;
+}
+
+static facet_status check_file(const json_t *manifest, const char *directory, const char *name) {
+  char path[FACET_PATH_MAX], hex[33];
+  int64_t n_bytes;
+  const json_t *entry = json_object_get(json_object_get(manifest, "files"), name);
+  const long long expected_bytes = json_integer_value(json_object_get(entry, "bytes"));
+  const char *expected_hex = json_string_value(json_object_get(entry, "xxh3_128"));
+  FACET_CHECK(expected_hex, FACET_ERROR_IO, "%s/manifest.json does not list %s", directory, name);
+  FACET_TRY(facet_path_format(path, "%s/%s", directory, name));
+  FACET_TRY(facet_file_checksum(path, hex, &n_bytes));
+  FACET_CHECK(n_bytes == expected_bytes, FACET_ERROR_IO, "%s is damaged: it has %lld bytes, manifest.json says %lld",
+              path, (long long)n_bytes, expected_bytes);
+  FACET_CHECK(strcmp(hex, expected_hex) == 0, FACET_ERROR_IO,
+              "%s is damaged: its checksum is %s, manifest.json says %s", path, hex, expected_hex);
+  return FACET_OK;
+}
+
+facet_status facet_checkpoint_verify(const char *path) {
+  char manifest_path[FACET_PATH_MAX], *text = NULL;
+  size_t n_bytes;
+  json_t *manifest = NULL;
+  json_error_t error;
+  facet_status status;
+  FACET_TRY(facet_path_format(manifest_path, "%s/manifest.json", path));
+  FACET_CHECK(facet_file_exists(manifest_path), FACET_ERROR_IO,
+              "%s is not a complete checkpoint: it has no manifest.json", path);
+  FACET_TRY(facet_file_read(manifest_path, MAX_BYTES, &text, &n_bytes));
+  manifest = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
+  if (!manifest) {
+    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s is damaged: %s", manifest_path, error.text);
+    goto done;
+  }
+  FACET_TRY_GOTO(status, done, check_text(manifest, manifest_path, text, n_bytes));
+  FACET_TRY_GOTO(status, done, check_version(manifest, manifest_path));
+  for (int i = 0; i < N_FILES; i++) FACET_TRY_GOTO(status, done, check_file(manifest, path, files[i]));
+done:
+  json_decref(manifest);
+  facet_memory_free(text);
+  return status;
+}

@@ -3,7 +3,7 @@
  *   {"checksum": XXH3-64 of the text without this key, "facet_checkpoint": 1,
  *    "files": {"model.h5": {"bytes": 123, "xxh3_128": "…"}, …}} */
 #include <jansson.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "facet/file.h"
@@ -15,17 +15,23 @@
 static const char *const files[] = {"model.h5", "config.yaml", "schema.yaml"};
 enum { N_FILES = sizeof files / sizeof *files };
 
-/* The one text that a manifest has (freed with free). */
-static char *format(const json_t *manifest) {
-  return json_dumps(manifest, JSON_INDENT(2) | JSON_SORT_KEYS);
+/* The one text that a manifest has (not 0-terminated); the caller frees it with facet_memory_free. */
+static facet_status format(const json_t *manifest, char **text, size_t *n_bytes) {
+  const size_t flags = JSON_INDENT(2) | JSON_SORT_KEYS;
+  *n_bytes = json_dumpb(manifest, NULL, 0, flags);
+  FACET_TRY(FACET_ALLOC(*text, *n_bytes, "text of a manifest"));
+  FACET_CHECK(json_dumpb(manifest, *text, *n_bytes, flags) == *n_bytes && *n_bytes > 0, FACET_ERROR_INTERNAL,
+              "cannot format a manifest");
+  return FACET_OK;
 }
 
 static facet_status make_checksum(const json_t *manifest, char hex[17]) {
-  char *text = format(manifest);
-  FACET_CHECK(text, FACET_ERROR_INTERNAL, "cannot allocate the text of a manifest");
-  snprintf(hex, 17, "%016llx", (unsigned long long)facet_hash64(text, strlen(text)));
-  free(text);
-  return FACET_OK;
+  char *text = NULL;
+  size_t n_bytes;
+  const facet_status status = format(manifest, &text, &n_bytes);
+  if (status == FACET_OK) snprintf(hex, 17, "%016llx", (unsigned long long)facet_hash64(text, n_bytes));
+  facet_memory_free(text);
+  return status;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
@@ -52,15 +58,15 @@ static facet_status fill(json_t *manifest, const char *directory) {
 
 facet_status checkpoint_write_manifest(const char *directory) {
   char path[FACET_PATH_MAX], *text = NULL;
+  size_t n_bytes;
   json_t *manifest = json_object();
   facet_status status;
   FACET_TRY_GOTO(status, done, facet_path_format(path, "%s/manifest.json", directory));
   FACET_TRY_GOTO(status, done, fill(manifest, directory));
-  text = format(manifest);
-  status = text ? facet_file_write(path, text, strlen(text))
-                : facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot allocate the text of %s", path);
+  FACET_TRY_GOTO(status, done, format(manifest, &text, &n_bytes));
+  status = facet_file_write(path, text, n_bytes);
 done:
-  free(text);
+  facet_memory_free(text);
   json_decref(manifest);
   return status;
 }
@@ -69,14 +75,16 @@ done:
 
 /* The text must be, byte for byte, how a manifest with this content is written, and carry the checksum of it. */
 static facet_status check_text(json_t *manifest, const char *path, const char *text, size_t n_bytes) {
-  char hex[17];
-  char *expected = format(manifest);
-  const bool equal = expected && strlen(expected) == n_bytes && memcmp(expected, text, n_bytes) == 0;
-  free(expected);
+  char hex[17], *expected = NULL;
+  size_t expected_bytes;
+  facet_status status = format(manifest, &expected, &expected_bytes);
+  const bool equal = status == FACET_OK && expected_bytes == n_bytes && memcmp(expected, text, n_bytes) == 0;
+  facet_memory_free(expected);
+  FACET_TRY(status);
   FACET_CHECK(equal, FACET_ERROR_IO, "%s is damaged: it is not written as facet writes it", path);
   json_t *checksum = json_incref(json_object_get(manifest, "checksum"));
   json_object_del(manifest, "checksum");
-  facet_status status = make_checksum(manifest, hex);
+  status = make_checksum(manifest, hex);
   const char *stored = json_string_value(checksum);
   if (status == FACET_OK && (!stored || strcmp(stored, hex) != 0))
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s is damaged: its own checksum is %s, it says %s",

@@ -1,0 +1,63 @@
+/* Building blocks that models share, made of the operators of facet/ops.h.
+ *
+ * Like those, they accept NULL inputs and return NULL after an error. */
+#ifndef FACET_BLOCKS_H
+#define FACET_BLOCKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "facet/graph.h"
+#include "facet/options.h"
+
+/* Collects tensors and concatenates them along the last axis, in order, however many there are (a chain of concat nodes
+ * "<name>.<i>" and "<name>"). */
+typedef struct facet_concat_list {
+  facet_graph *graph;
+  const char *name;
+  facet_tensor *part[FACET_OP_MAX_INPUTS];
+  int n, n_nodes;
+} facet_concat_list;
+
+facet_concat_list facet_concat_begin(facet_graph *graph, const char *name);
+/* NULL adds nothing. */
+void facet_concat_add(facet_concat_list *list, facet_tensor *tensor);
+/* The concatenation; a single tensor as it is; NULL where nothing was added. */
+facet_tensor *facet_concat_end(facet_concat_list *list);
+
+/* Momentum and ε of the running statistics in batch_norm and dice. */
+#define FACET_NORM_MOMENTUM 0.99
+#define FACET_NORM_EPSILON 1e-5
+
+/* Every id feature of the sample (roles user, item, context), embedded with bags pooled, and every float feature through
+ * one batch_norm "dense.norm": [B, Σ widths + Σ lengths]. NULL where the schema has none. */
+facet_tensor *facet_block_sample_features(facet_graph *graph, facet_init embedding_init);
+
+/* The id features of a sequence, embedded and concatenated per event: [B, L, Σ widths]. NULL where it has none. */
+facet_tensor *facet_block_events(facet_graph *graph, int sequence, facet_init embedding_init);
+/* The float features of a sequence, concatenated per event: [B, L, Σ lengths]. NULL where it has none. */
+facet_tensor *facet_block_event_floats(facet_graph *graph, int sequence);
+
+typedef enum facet_layer_activation {
+  FACET_LAYER_NONE,
+  FACET_LAYER_RELU,
+  FACET_LAYER_SIGMOID,
+  FACET_LAYER_SWISH,
+  FACET_LAYER_TANH,
+  FACET_LAYER_PRELU,
+  FACET_LAYER_DICE
+} facet_layer_activation;
+/* NULL-terminated names for option tables, in the order of the enum. */
+extern const char *const facet_layer_activation_names[];
+
+typedef struct facet_mlp_options {
+  facet_int_list widths; /* of the hidden layers */
+  int activation;        /* facet_layer_activation */
+  bool batch_norm;       /* before the activation */
+  double dropout;        /* probability, after the activation; 0: none */
+} facet_mlp_options;
+
+/* x [B, n] → [B, last width]: per layer Linear, [batch_norm], activation, [dropout]. Layer i is "<name>.<i>". */
+facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor *x, const facet_mlp_options *options);
+
+#endif

@@ -1,0 +1,100 @@
+/* Mean pooling: every feature of the sample, and the mean of every history, through a multi-layer perceptron.
+ *
+ *   x      = [embeddings of user, item and context ids; BN(floats); mean over each history's events]
+ *   logit  = w · MLP(x) + b
+ *   loss   = binary cross-entropy(logit, label)
+ *
+ * The mean forgets which of a user's interests the target belongs to: this is the baseline that multi-interest models
+ * are compared with. */
+#include "facet/blocks.h"
+#include "facet/model.h"
+#include "facet/ops.h"
+
+typedef struct mean_pooling_options {
+  facet_mlp_options mlp;
+  double embedding_init;
+} mean_pooling_options;
+
+static const facet_option options[] = {{.key = "mlp",
+                                        .type = FACET_OPTION_INT_LIST,
+                                        .offset = offsetof(mean_pooling_options, mlp.widths),
+                                        .default_value = "[256, 128]",
+                                        .low = 1,
+                                        .high = 65536,
+                                        .help = "Widths of the hidden layers."},
+                                       {.key = "activation",
+                                        .type = FACET_OPTION_CHOICE,
+                                        .offset = offsetof(mean_pooling_options, mlp.activation),
+                                        .default_value = "relu",
+                                        .choices = facet_layer_activation_names,
+                                        .help = "Activation of the hidden layers."},
+                                       {.key = "batch_norm",
+                                        .type = FACET_OPTION_BOOL,
+                                        .offset = offsetof(mean_pooling_options, mlp.batch_norm),
+                                        .default_value = "false",
+                                        .help = "Normalise the hidden layers over the batch, before the activation."},
+                                       {.key = "dropout",
+                                        .type = FACET_OPTION_DOUBLE,
+                                        .offset = offsetof(mean_pooling_options, mlp.dropout),
+                                        .default_value = "0",
+                                        .low = 0,
+                                        .high = 0.95,
+                                        .help = "Probability of dropping a hidden value in training; 0: none."},
+                                       {.key = "embedding_init",
+                                        .type = FACET_OPTION_DOUBLE,
+                                        .offset = offsetof(mean_pooling_options, embedding_init),
+                                        .default_value = "0.01",
+                                        .low = 0,
+                                        .high = 10,
+                                        .help = "Standard deviation of the initial embeddings."},
+                                       {0}};
+
+/* The mean over the valid events of a sequence: ids [B, Σ widths] and normalised floats [B, Σ lengths]. */
+static void add_history(facet_graph *graph, int sequence, facet_init init, facet_concat_list *inputs) {
+  const char *name = facet_graph_schema(graph)->sequences[sequence].name;
+  facet_tensor *events = facet_block_events(graph, sequence, init);
+  if (events)
+    facet_concat_add(inputs, facet_masked_mean(graph, facet_graph_name(graph, "%s.mean", name), events,
+                                               facet_graph_length(graph, sequence)));
+  facet_tensor *floats = facet_block_event_floats(graph, sequence);
+  if (!floats) return;
+  floats = facet_masked_mean(graph, facet_graph_name(graph, "%s.dense.mean", name), floats,
+                             facet_graph_length(graph, sequence));
+  facet_concat_add(inputs, facet_batch_norm(graph, facet_graph_name(graph, "%s.dense.norm", name), floats,
+                                            facet_graph_valid(graph), FACET_NORM_MOMENTUM, FACET_NORM_EPSILON));
+}
+
+static facet_status build(facet_graph *graph, const facet_schema *schema, const void *model_options) {
+  const mean_pooling_options *option = model_options;
+  facet_init init = {FACET_INIT_NORMAL, option->embedding_init};
+
+  /* inputs */
+  facet_concat_list inputs = facet_concat_begin(graph, "inputs");
+  facet_concat_add(&inputs, facet_block_sample_features(graph, init));
+  for (int s = 0; s < schema->n_sequences; s++) add_history(graph, s, init, &inputs);
+  facet_tensor *x = facet_concat_end(&inputs); /* [B, n] */
+  if (!x) facet_graph_fail(graph, FACET_ERROR_USAGE, "schema %s has no feature that a model reads", schema->path);
+
+  /* hidden layers and logit */
+  x = facet_block_mlp(graph, "mlp", x, &option->mlp);
+  facet_tensor *logit = facet_linear(graph, "logit", x, 1, true, FACET_ACTIVATION_NONE, (facet_init){0}); /* [B, 1] */
+  facet_graph_output(graph, "logit", logit);
+
+  /* loss */
+  if (facet_graph_program(graph) != FACET_PROGRAM_SERVE)
+    facet_graph_loss(graph, "bce",
+                     facet_bce_logits(graph, "bce", logit, facet_graph_label(graph), facet_graph_weight(graph),
+                                      facet_graph_valid(graph)),
+                     1);
+  return facet_graph_status(graph);
+}
+
+const facet_model facet_model_mean_pooling = {
+    .name = "mean_pooling",
+    .summary = "mean-pooled histories, target, user and context through an MLP",
+    .options = {.name = "model",
+                .help = "Mean pooling: the baseline of multi-interest models.",
+                .options = options,
+                .struct_bytes = sizeof(mean_pooling_options)},
+    .build = build,
+};

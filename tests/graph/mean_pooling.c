@@ -41,7 +41,7 @@ static void add_feature(test_schema *s, const char *name, facet_role role, facet
 
 /* With sequences: ids, a bag and floats per event in one, only ids in the other. */
 static void make_schema(test_schema *s, bool sequences, bool floats) {
-  static char context[N_CONTEXT][16];
+  static char context[N_CONTEXT][24];
   *s = (test_schema){0};
   s->vocabulary[0] = (facet_vocabulary_info){.name = "item", .size = 30};
   s->vocabulary[1] = (facet_vocabulary_info){.name = "tag", .size = 12};

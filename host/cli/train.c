@@ -68,7 +68,8 @@ static facet_status run(int argc, char **argv) {
                                  .run_directory = given.output ? given.output : output,
                                  .device = given.device,
                                  .resume = FACET_RESUME_PATH,
-                                 .resume_path = given.resume};
+                                 .resume_path = given.resume,
+                                 .report = stdout};
   if (strcmp(given.resume, "auto") == 0) request.resume = FACET_RESUME_AUTO;
   if (strcmp(given.resume, "none") == 0) request.resume = FACET_RESUME_NONE;
   facet_status status = facet_train(&request);

@@ -43,7 +43,7 @@ static facet_status read_row(conversion *self, const delimited_reader *reader, c
   const delimited_field *user = &fields[columns->user], *item = &fields[columns->item], *time = &fields[columns->time];
   if (user->n_bytes == 0) return bad_row(self, reader, file->user, "", "a user");
   if (item->n_bytes == 0) return bad_row(self, reader, file->item, "", "an item");
-  double seconds;
+  double seconds = 0;
   if (file->time_unit == 1 ? !delimited_int64(time, &event->time) : !delimited_double(time, &seconds))
     return bad_row(self, reader, file->time, time->text, "a time as a number");
   if (file->time_unit != 1) event->time = (int64_t)(seconds * file->time_unit);

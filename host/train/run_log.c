@@ -174,7 +174,7 @@ facet_status facet_run_log_evaluate(facet_run_log *log, const facet_log_point *p
   double values[16];
   int n = 0;
   json_t *object = make_object("evaluate", split, point);
-  for (; facet_metric_names[n] && n < 16; n++) {
+  for (; n < 16 && facet_metric_names[n]; n++) {
     values[n] = facet_metric_value(result, facet_metric_names[n]);
     set_number(object, facet_metric_names[n], values[n]);
     snprintf(text[n], sizeof text[n], "%s/%s", final ? "test" : "eval", facet_metric_names[n]);

@@ -312,9 +312,10 @@ static facet_status evaluate_test(facet_trainer *t) {
   FACET_TRY(load_best(t));
   FACET_TRY(facet_evaluate(t->evaluate_executor, t->test, t->config, stop_evaluation, NULL, &result));
   FACET_TRY(facet_run_log_evaluate(t->log, &point, t->config->data.test, true, &result));
-  printf("split %s, checkpoint of step %lld (%s)\n", t->config->data.test, (long long)t->state.best_step,
-         t->valid ? "the best" : "the last");
-  facet_metrics_print(&result, &t->config->evaluate, stdout);
+  FILE *report = t->request->report;
+  fprintf(report, "split %s, checkpoint of step %lld (%s)\n", t->config->data.test, (long long)t->state.best_step,
+          t->valid ? "the best" : "the last");
+  facet_metrics_print(&result, &t->config->evaluate, report);
   return FACET_OK;
 }
 

@@ -103,7 +103,8 @@ typedef struct facet_schema { /* read-only after loading */
   int label, weight, time, group; /* feature indices; −1 where absent (label is required) */
   int user;                       /* the first stored id feature of role user; −1 if there is none */
   int item;                       /* the first stored id feature of role item; −1 if there is none */
-  uint64_t hash; /* names, columns, roles, types, vocabularies, joins, lengths and hash sizes; not sizes of vocabularies,
+  uint64_t
+      hash; /* names, columns, roles, types, vocabularies, joins, lengths and hash sizes; not sizes of vocabularies,
                   * widths, poolings and embeddings */
   struct facet_arena *arena;
 } facet_schema;

@@ -4,6 +4,7 @@
 #define FACET_TRAINER_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "facet/checkpoint.h"
 #include "facet/config.h"
@@ -19,6 +20,7 @@ typedef struct facet_train_request {
   const char *device; /* "cpu" */
   facet_resume resume;
   const char *resume_path; /* with FACET_RESUME_PATH */
+  FILE *report;            /* receives the metrics of the test split */
 } facet_train_request;
 
 /* Trains, evaluates on the validation split, checkpoints; at the end evaluates the test split (if it exists) with the

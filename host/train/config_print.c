@@ -10,7 +10,7 @@ facet_status facet_config_print(const facet_config *config, FILE *stream) {
   facet_data_options data = config->data;
   FACET_CHECK(strlen(config->data_path) < sizeof data.path, FACET_ERROR_USAGE, "data.path is longer than %zu bytes: %s",
               sizeof data.path - 1, config->data_path);
-  snprintf(data.path, sizeof data.path, "%s", config->data_path);
+  memcpy(data.path, config->data_path, strlen(config->data_path) + 1);
   const void *const values[] = {&data, &config->optimizer, &config->train, &config->evaluate};
   fprintf(stream, "model:\n  name: %s\n", config->model->name);
   FACET_TRY(facet_options_write_items(&config->model->options, config->model_options, stream));

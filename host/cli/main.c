@@ -1,10 +1,12 @@
 /* The program: reads the environment, finds the subcommand, runs it, prints its error and returns its status.
  * Every other file of this folder is a subcommand. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "facet/environment.h"
@@ -87,10 +89,15 @@ static facet_status run(int argc, char **argv) {
 }
 
 /* A reader that went away (`facet inspect FILE | head`) is no error; a full disk is. */
+static bool reader_has_left(void) {
+  struct pollfd output = {.fd = STDOUT_FILENO};
+  return poll(&output, 1, 0) == 1 && (output.revents & POLLERR);
+}
+
 static facet_status close_output(void) {
   errno = 0;
-  bool failed = fflush(stdout) != 0 || ferror(stdout);
-  FACET_CHECK(!failed || errno == EPIPE, FACET_ERROR_IO, "cannot write to standard output: %s",
+  const bool failed = fflush(stdout) != 0 || ferror(stdout);
+  FACET_CHECK(!failed || reader_has_left(), FACET_ERROR_IO, "cannot write to standard output: %s",
               errno ? strerror(errno) : "an earlier write failed");
   return FACET_OK;
 }

@@ -23,7 +23,26 @@ step "4/5 train (demo/run)"
 rm -rf demo/run # otherwise a second demo would only say that the run is finished
 $facet train models/mean_pooling.yaml --set data.path="$PWD/demo/data" --output demo/run
 
-step "5/5 evaluate"
+step "5/5 evaluate on the test split"
 $facet evaluate demo/run | tee demo/evaluate.txt
 
-step "summary (${SECONDS} s)"
+# ---- summary -----------------------------------------------------------------------------------------------------
+truth() { awk -F'[:,]' -v key="\"$1\"" '$1 ~ key { printf "%.4f", $2 }' demo/data/truth.json; }
+rate=$(sed -nE 's/.*"samples_per_second": *([0-9]+).*/\1/p' demo/run/metrics.jsonl | sort -n | tail -n 1)
+step "summary (${SECONDS} s in all)"
+cat <<END
+  test AUC                $(awk '$1 == "auc" { printf "%.4f", $2 }' demo/evaluate.txt)   mean pooling, after training
+                          $(truth without_history_auc)   best that is possible without the history
+                          $(truth target_aware_auc)   best of a model that looks at the history through the target
+                          $(truth best_auc)   best reachable: the probabilities that drew the clicks
+  training                up to $rate samples/s on $(nproc) cores
+
+  data set                demo/data                  $facet inspect demo/data
+  run                     demo/run                   metrics.jsonl, TensorBoard events, resolved config.yaml
+  best checkpoint         demo/run/checkpoints/best
+
+  next: change a key      $facet train models/mean_pooling.yaml --set model.dropout=0.2 --output demo/run2
+        score samples     $facet predict demo/run --output demo/scores.tsv
+        your own logs     docs/convert.md, datasets/ml-100k/
+        every key         docs/config.md
+END

@@ -361,9 +361,10 @@ static facet_status run(synthesis *self) {
   FACET_TRY(write_vocabularies(self));
   FACET_TRY(write_users(self));
   for (int i = 0; i < N_SPLITS; i++)
-    facet_log("%-5s  %s samples, %s events, %lld parts", split_names[i],
+    facet_log("%-5s  %s samples, %s events, %lld part%s", split_names[i],
               facet_format_count((double)self->split[i].n_samples_total),
-              facet_format_count((double)self->split[i].n_events_total), (long long)self->split[i].n_parts);
+              facet_format_count((double)self->split[i].n_events_total), (long long)self->split[i].n_parts,
+              self->split[i].n_parts == 1 ? "" : "s");
   return write_truth(self);
 }
 

@@ -7,6 +7,8 @@
 #include "facet/file.h"
 #include "facet/memory.h"
 
+#define MAX_SCHEMA_BYTES (1 << 24)
+
 facet_hdf5_type facet_shard_stored_type(const facet_feature *feature) {
   return feature->type == FACET_FEATURE_ID      ? FACET_HDF5_INT32
          : feature->type == FACET_FEATURE_FLOAT ? FACET_HDF5_FLOAT
@@ -15,39 +17,49 @@ facet_hdf5_type facet_shard_stored_type(const facet_feature *feature) {
 
 /* ---- the schema it was written with --------------------------------------------------------------------------- */
 
-/* The first difference of the schema in /schema from ours, or "" where it has none. */
-static facet_status stored_difference(const facet_schema *schema, hid_t file, const char *path, char *text,
-                                      size_t n_bytes) {
+/* The schema in /schema; NULL where the file has none. */
+static facet_status read_stored_schema(hid_t file, const char *path, facet_schema **stored) {
   facet_hdf5_type type;
   int rank;
   int64_t dims[FACET_HDF5_MAX_RANK];
   char *yaml = NULL;
-  facet_schema *stored = NULL;
-  text[0] = 0;
+  *stored = NULL;
   if (!facet_hdf5_exists(file, "schema")) return FACET_OK;
   FACET_TRY(facet_hdf5_shape(file, "schema", &type, &rank, dims));
-  if (rank != 1 || dims[0] > (1 << 24)) return FACET_OK;
+  FACET_CHECK(rank == 1 && dims[0] <= MAX_SCHEMA_BYTES, FACET_ERROR_DATA,
+              "%s: /schema is not the text of a schema: expected at most %d bytes", path, MAX_SCHEMA_BYTES);
   FACET_TRY(FACET_ALLOC(yaml, dims[0] + 1, "schema of a shard"));
-  facet_status status;
-  FACET_TRY_GOTO(status, done, facet_hdf5_read(file, "schema", FACET_HDF5_UINT8, 1, dims, yaml));
-  FACET_TRY_GOTO(status, done, facet_schema_parse(path, yaml, &stored));
-  facet_schema_difference(stored, schema, text, n_bytes);
-done:
-  facet_schema_destroy(&stored);
+  facet_status status = facet_hdf5_read(file, "schema", FACET_HDF5_UINT8, 1, dims, yaml);
+  if (status == FACET_OK && facet_schema_parse("/schema", yaml, stored) != FACET_OK)
+    status = facet_error_context("%s", path);
   facet_memory_free(yaml);
   return status;
 }
 
-static facet_status check_schema(const facet_schema *schema, hid_t file, const char *path) {
-  uint64_t hash;
+static facet_status compare_schemas(const facet_schema *schema, const facet_schema *stored, const char *path) {
   char difference[512];
-  FACET_TRY(facet_hdf5_get_uint64(file, "schema_hash", &hash));
-  if (hash == schema->hash) return FACET_OK;
-  if (stored_difference(schema, file, path, difference, sizeof difference) != FACET_OK) difference[0] = 0;
-  FACET_CHECK(!difference[0], FACET_ERROR_DATA, "%s: was written with another schema than %s: %s", path, schema->path,
-              difference);
-  FACET_FAIL(FACET_ERROR_DATA, "%s: schema_hash is %" PRIu64 ", expected %" PRIu64 " of %s", path, hash, schema->hash,
-             schema->path);
+  FACET_CHECK(!facet_schema_difference(stored, schema, difference, sizeof difference), FACET_ERROR_DATA,
+              "%s: was written with another schema than %s: %s", path, schema->path, difference);
+  return FACET_OK;
+}
+
+/* By schema_hash, or by /schema in the files of writers that do not compute it. A hash that differs is explained by
+ * /schema where that is there. */
+static facet_status check_schema(const facet_schema *schema, hid_t file, const char *path) {
+  uint64_t hash = 0;
+  facet_schema *stored = NULL;
+  const bool has_hash = facet_hdf5_has_attribute(file, "schema_hash");
+  if (has_hash) FACET_TRY(facet_hdf5_get_uint64(file, "schema_hash", &hash));
+  if (has_hash && hash == schema->hash) return FACET_OK;
+  FACET_TRY(read_stored_schema(file, path, &stored));
+  FACET_CHECK(stored || has_hash, FACET_ERROR_DATA,
+              "%s: has neither attribute schema_hash nor /schema, the bytes of schema.yaml", path);
+  const facet_status status = stored ? compare_schemas(schema, stored, path) : FACET_OK;
+  facet_schema_destroy(&stored);
+  FACET_TRY(status);
+  FACET_CHECK(!has_hash, FACET_ERROR_DATA, "%s: schema_hash is %" PRIu64 ", expected %" PRIu64 " of %s", path, hash,
+              schema->hash, schema->path);
+  return FACET_OK;
 }
 
 /* ---- columns ------------------------------------------------------------------------------------------------- */

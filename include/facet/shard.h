@@ -1,12 +1,13 @@
 /* Shards: the HDF5 files of one split, train/part-00000.h5 … (docs/data_format.md).
  *
  *   attributes  facet_format = "shard", facet_version, schema_hash, num_samples, num_events.<seq>
+ *   /schema                             uint8: the text of schema.yaml, by which a difference is named
  *   /samples/<feature>                  [N] int32 | int64 | float32, or [N, length] float32
  *   /samples/<bag>/{offsets,values}     [N+1] int64, [V] int32
  *   /samples/<seq>/{start,length}       [N] int64, [N] int32: the sample's window into the part's events, newest last
  *   /events/<seq>/<feature>             [M]; bags and vectors as in /samples
  *
- * Joined features are not stored. The attribute tables (tables.h5, attribute facet_format = "tables") hold
+ * One of schema_hash and /schema suffices: other programs store /schema. Joined features are not stored. The attribute tables (tables.h5, attribute facet_format = "tables") hold
  * /<vocabulary>/<column> in the same three layouts with one row per id.
  *
  * The HDF5 library is used by one thread at a time: every call happens between facet_hdf5_lock and

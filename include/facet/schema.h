@@ -31,8 +31,9 @@
  *
  * A feature is stored with the sample or the event, unless `join` names a single-valued id feature of the same scope:
  * then its value is row `id` of column `column` (default: the feature's name) of the attribute table named like that
- * feature's vocabulary (tables.h5). Names have 1 to 64 letters, digits, _ or -. `embedding` (default: the vocabulary's name) says which features share one
- * embedding table; they must agree in vocabulary and width. A bag holds at most `bag` values per sample or event. */
+ * feature's vocabulary (tables.h5). Names have 1 to 64 letters, digits, _ or -. `embedding` (default: the vocabulary's
+ * name) says which features share one embedding table; they must agree in vocabulary and width. A bag holds at most
+ * `bag` values per sample or event. */
 #ifndef FACET_SCHEMA_H
 #define FACET_SCHEMA_H
 
@@ -58,7 +59,7 @@ typedef enum facet_role {
 } facet_role;
 
 typedef enum facet_feature_type {
-  FACET_FEATURE_ID,    /* int32 ids of a vocabulary (int64 raw values where the vocabulary is hashed) */
+  FACET_FEATURE_ID,    /* int32 ids of a vocabulary; of a hashed one the ids, not the tokens */
   FACET_FEATURE_FLOAT, /* float32 scalar or vector */
   FACET_FEATURE_INT64  /* group, time and the time of events: not given to a model */
 } facet_feature_type;
@@ -103,9 +104,9 @@ typedef struct facet_schema { /* read-only after loading */
   int label, weight, time, group; /* feature indices; −1 where absent (label is required) */
   int user;                       /* the first stored id feature of role user; −1 if there is none */
   int item;                       /* the first stored id feature of role item; −1 if there is none */
-  uint64_t
-      hash; /* names, columns, roles, types, vocabularies, joins, lengths and hash sizes; not sizes of vocabularies,
-                  * widths, poolings and embeddings */
+  /* Of names, longest windows, columns, roles, types, vocabularies' names, hash sizes, joins, bags and lengths; not of
+   * sizes of vocabularies, widths, poolings and embeddings. */
+  uint64_t hash;
   struct facet_arena *arena;
 } facet_schema;
 

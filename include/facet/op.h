@@ -14,7 +14,7 @@
 #include "facet/status.h"
 #include "facet/tensor.h"
 
-#define FACET_OP_MAX_INPUTS 16
+#define FACET_OP_MAX_INPUTS 128 /* denoise has 18 parameters a layer */
 #define FACET_OP_MAX_OUTPUTS 4
 
 typedef struct facet_table facet_table;

@@ -69,4 +69,121 @@ facet_tensor *facet_dropout(facet_graph *graph, const char *name, facet_tensor *
 facet_tensor *facet_bce_logits(facet_graph *graph, const char *name, facet_tensor *logit, facet_tensor *label,
                                facet_tensor *weight, facet_tensor *valid);
 
+/* ---- shapes, attention, random numbers ------------------------------------------------------------------------- */
+
+/* reshape: the same elements in the same order in another shape; the first dimension B stays. */
+facet_tensor *facet_reshape(facet_graph *graph, const char *name, facet_tensor *x, facet_shape shape);
+
+/* detach: y = x; no gradient flows back (stop-gradient). */
+facet_tensor *facet_detach(facet_graph *graph, const char *name, facet_tensor *x);
+
+/* l2_normalize: y = x / max(‖x‖, eps) over the last axis. */
+facet_tensor *facet_l2_normalize(facet_graph *graph, const char *name, facet_tensor *x, double eps);
+
+/* row_dot: x, y [.., d] → [..]: Σ_k x_k y_k over the last axis. */
+facet_tensor *facet_row_dot(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *y);
+
+/* attention: q [B, Lq, d], k and v [B, Lk, d] → [B, Lq, d]; per head of width d/heads
+ *   y = softmax(scale · q kᵀ) v   over the keys with index < n_always + length[b] (length int32 [B]; NULL: all keys).
+ * A sample without valid keys gives zeros. No projections: those are linear nodes. */
+facet_tensor *facet_attention(facet_graph *graph, const char *name, facet_tensor *q, facet_tensor *k, facet_tensor *v,
+                              facet_tensor *length, int64_t heads, int64_t n_always, double scale);
+
+/* random: standard normals, or with n > 0 integers 0 … n − 1 (int32), of the given shape [B, ..], from Philox with the
+ * purpose "random/<name>": training (step, micro-step, position), evaluation the data set's row. No gradient. */
+facet_tensor *facet_random_normal(facet_graph *graph, const char *name, facet_shape shape);
+facet_tensor *facet_random_integer(facet_graph *graph, const char *name, facet_shape shape, int64_t n);
+
+/* batch_reduce: mean (over all elements) or minimum of the rows of x [B, ..] with valid = 1 → scalar; 0 without such
+ * rows. No gradient: for monitors. */
+typedef enum facet_reduction { FACET_REDUCE_MEAN, FACET_REDUCE_MIN } facet_reduction;
+facet_tensor *facet_batch_reduce(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *valid,
+                                 facet_reduction reduction);
+
+/* ---- multi-interest operators (c channels of width d) ---------------------------------------------------------- */
+
+/* channel_weight: valid, weight [B], n_selected real [B, c] → ω [B, c] = v · w · [n_selected > 0], or v · w where
+ * skip_empty is false. No gradient. */
+facet_tensor *facet_channel_weight(facet_graph *graph, const char *name, facet_tensor *valid, facet_tensor *weight,
+                                   facet_tensor *n_selected, bool skip_empty);
+
+/* mse: prediction, target [B, c, d], weight ω [B, c] → scalar Σ ω (1/d) Σ_k (p_k − t_k)² / Σ ω; 0 if Σ ω = 0. */
+facet_tensor *facet_mse(facet_graph *graph, const char *name, facet_tensor *prediction, facet_tensor *target,
+                        facet_tensor *weight);
+
+/* orthogonalize: a [B, d·c], element (r, j) of the matrix A at r·c + j; thin QR A = Q R → o [B, c, d], o_j = Q[:, j].
+ * positive: diag(R) > 0; lapack: the signs of LAPACK's Householder QR. A column with R_jj ≤ max(1e-4 ‖a_j‖, 1e-12) is
+ * replaced by a fixed vector (state <name>.guard [c, d], N(0, 1)) and gets no gradient. *ratio (may be NULL) receives
+ * min_j R_jj/‖a_j‖ per sample, [B], without gradient. */
+typedef enum facet_qr_sign { FACET_QR_POSITIVE, FACET_QR_LAPACK } facet_qr_sign;
+facet_tensor *facet_orthogonalize(facet_graph *graph, const char *name, facet_tensor *a, int64_t c, facet_qr_sign sign,
+                                  facet_tensor **ratio);
+
+/* route_behaviours: e [B, L, d], o [B, c, d], length int32 [B] → r [B, c, d]. S_tj = e_t · o_j; behaviour t goes to the
+ * channel of its largest similarity (the first on ties); channel j keeps the k_b largest S_tj (of all behaviours, or of
+ * those routed to it; ties: lower index); with a = S, relu(S) or 1,
+ *   r_j = (1/D_j) Σ_t M_tj a_tj e_t
+ * *n_selected (may be NULL) [B, c]: Σ_t M_tj, a real number; *statistics (may be NULL) [B, 2]: the share of empty
+ * channels, and the entropy (nats) of the selected behaviours over the channels. Both without gradient. */
+typedef enum facet_top_k_mode { FACET_TOP_K_FRACTION, FACET_TOP_K_ABSOLUTE } facet_top_k_mode;
+typedef enum facet_top_k_scope { FACET_TOP_K_ALL, FACET_TOP_K_ROUTED } facet_top_k_scope;
+typedef enum facet_route_weight { FACET_ROUTE_SIMILARITY, FACET_ROUTE_RELU, FACET_ROUTE_ONE } facet_route_weight;
+typedef enum facet_route_denominator { FACET_ROUTE_SELECTED, FACET_ROUTE_LENGTH } facet_route_denominator;
+typedef struct facet_route_options {
+  int mode;        /* facet_top_k_mode: k = min(n, max(top_k, ⌈n · top_ppm / 1e6⌉)), or min(n, top_k); n valid
+                         * behaviours */
+  int scope;       /* facet_top_k_scope */
+  int weight;      /* facet_route_weight: a */
+  int denominator; /* facet_route_denominator: D_j = max(1, n_selected), constant in backward; or L */
+  int64_t top_k;
+  int64_t top_ppm;         /* parts per million */
+  bool use_mask;           /* false: slots beyond the length are zero behaviours that count everywhere */
+  double straight_through; /* temperature of the straight-through gradient of the routing; 0: none */
+} facet_route_options;
+facet_tensor *facet_route_behaviours(facet_graph *graph, const char *name, facet_tensor *e, facet_tensor *o,
+                                     facet_tensor *length, const facet_route_options *options,
+                                     facet_tensor **n_selected, facet_tensor **statistics);
+
+/* diffuse: x0 [B, c, d], noise [B, c, d] or NULL (zero), level int32 [B, c] or NULL (the constant level
+ * `constant_level`) → √ᾱ_t x0 + √(1 − ᾱ_t) noise, with ᾱ of the linear schedule β = beta_first … beta_last over T
+ * levels, in double. */
+typedef struct facet_diffusion_options {
+  int64_t levels; /* T */
+  double beta_first, beta_last;
+} facet_diffusion_options;
+facet_tensor *facet_diffuse(facet_graph *graph, const char *name, facet_tensor *x0, facet_tensor *noise,
+                            facet_tensor *level, int64_t constant_level, const facet_diffusion_options *options);
+
+/* denoise: the conditional denoiser f(x, {r_j}_{j≠i}, o_i, t) of every channel i, all channels batched. Parameters
+ * under `denoiser`, the same for every node that gives that name.
+ *   facet_denoise        one call: x [B, c, d], level int32 [B, c] → f [B, c, d]
+ *   facet_denoise_chain  `steps` reverse steps from x (at level steps − 1) down to level 0 → r* [B, c, d];
+ *                        z [B, steps − 1, c, d] is the noise of the steps t ≥ 1 (index t − 1) or NULL (zero)
+ * r, o [B, c, d]: the conditions; gradients flow to both. */
+typedef enum facet_diffusion_parameter {
+  FACET_DIFFUSION_X0,      /* f is x̂₀ */
+  FACET_DIFFUSION_EPS_BUG, /* trained on x₀, sampled as noise (the published code) */
+  FACET_DIFFUSION_EPS      /* f is the noise */
+} facet_diffusion_parameter;
+typedef enum facet_attention_scale { FACET_SCALE_HEAD, FACET_SCALE_KEYS } facet_attention_scale;
+typedef struct facet_denoiser_options {
+  int64_t n_layers, heads, ffn_factor; /* FFN width ffn_factor · d */
+  int attention_scale;                 /* facet_attention_scale: 1/√(d/heads) or 1/√c */
+  bool token_flag, output_projection;
+} facet_denoiser_options;
+facet_tensor *facet_denoise(facet_graph *graph, const char *name, const char *denoiser, facet_tensor *x,
+                            facet_tensor *level, facet_tensor *r, facet_tensor *o,
+                            const facet_denoiser_options *options);
+facet_tensor *facet_denoise_chain(facet_graph *graph, const char *name, const char *denoiser, facet_tensor *x,
+                                  facet_tensor *z, facet_tensor *r, facet_tensor *o,
+                                  const facet_denoiser_options *options, const facet_diffusion_options *diffusion,
+                                  facet_diffusion_parameter parameter, int64_t steps, int64_t gradient_steps);
+
+/* info_nce: a, p [B, c, d] (normalised), weight ω [B, c], valid [B], user int32 [B] or NULL → scalar
+ *   ℓ_i,bb' = a_bi · p_b'i / τ,   L = Σ ω_bi (logsumexp_b' ℓ_i,bb' − ℓ_i,bb) / Σ ω;   0 if Σ ω = 0.
+ * b' runs over the rows with valid = 1 and, where `user` is given, without other rows of the same user. Tiled: no B × B
+ * matrix is held. */
+facet_tensor *facet_info_nce(facet_graph *graph, const char *name, facet_tensor *a, facet_tensor *p,
+                             facet_tensor *weight, facet_tensor *valid, facet_tensor *user, double temperature);
+
 #endif

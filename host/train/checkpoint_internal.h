@@ -7,7 +7,9 @@
 #define CHECKPOINT_VERSION 1
 
 /* Writes <directory>/manifest.json over the files of the checkpoint, durably. */
-facet_status checkpoint_write_manifest(const char *directory);
+facet_status checkpoint_write_manifest(const char *directory, double train_seconds);
+/* facet_checkpoint_verify, which also gives what the manifest says. */
+facet_status checkpoint_read_manifest(const char *path, double *train_seconds);
 
 /* <run>/checkpoints/step-00001000 */
 facet_status checkpoint_step_path(char *path, const char *run_directory, int64_t step);

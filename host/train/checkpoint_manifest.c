@@ -1,7 +1,7 @@
 /* manifest.json: sizes and checksums of the files of a checkpoint, and a checksum of its own text.
  *
  *   {"checksum": XXH3-64 of the text without this key, "facet_checkpoint": 1,
- *    "files": {"model.h5": {"bytes": 123, "xxh3_128": "…"}, …}} */
+ *    "files": {"model.h5": {"bytes": 123, "xxh3_128": "…"}, …}, "train_seconds": 1.5} */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,11 +41,12 @@ static facet_status set(json_t *object, const char *key, json_t *value) {
   return FACET_OK;
 }
 
-static facet_status fill(json_t *manifest, const char *directory) {
+static facet_status fill(json_t *manifest, const char *directory, double train_seconds) {
   json_t *list = json_object();
   char path[FACET_PATH_MAX], hex[33];
   FACET_TRY(set(manifest, "facet_checkpoint", json_integer(CHECKPOINT_VERSION)));
   FACET_TRY(set(manifest, "files", list));
+  FACET_TRY(set(manifest, "train_seconds", json_real(train_seconds)));
   for (int i = 0; i < N_FILES; i++) {
     int64_t n_bytes;
     FACET_TRY(facet_path_format(path, "%s/%s", directory, files[i]));
@@ -56,13 +57,13 @@ static facet_status fill(json_t *manifest, const char *directory) {
   return set(manifest, "checksum", json_string(hex));
 }
 
-facet_status checkpoint_write_manifest(const char *directory) {
+facet_status checkpoint_write_manifest(const char *directory, double train_seconds) {
   char path[FACET_PATH_MAX], *text = NULL;
   size_t n_bytes;
   json_t *manifest = json_object();
   facet_status status;
   FACET_TRY_GOTO(status, done, facet_path_format(path, "%s/manifest.json", directory));
-  FACET_TRY_GOTO(status, done, fill(manifest, directory));
+  FACET_TRY_GOTO(status, done, fill(manifest, directory, train_seconds));
   FACET_TRY_GOTO(status, done, format(manifest, &text, &n_bytes));
   status = facet_file_write(path, text, n_bytes);
 done:
@@ -117,7 +118,7 @@ static facet_status check_file(const json_t *manifest, const char *directory, co
   return FACET_OK;
 }
 
-facet_status facet_checkpoint_verify(const char *path) {
+facet_status checkpoint_read_manifest(const char *path, double *train_seconds) {
   char manifest_path[FACET_PATH_MAX], *text = NULL;
   size_t n_bytes;
   json_t *manifest = NULL;
@@ -135,8 +136,14 @@ facet_status facet_checkpoint_verify(const char *path) {
   FACET_TRY_GOTO(status, done, check_text(manifest, manifest_path, text, n_bytes));
   FACET_TRY_GOTO(status, done, check_version(manifest, manifest_path));
   for (int i = 0; i < N_FILES; i++) FACET_TRY_GOTO(status, done, check_file(manifest, path, files[i]));
+  *train_seconds = json_number_value(json_object_get(manifest, "train_seconds"));
 done:
   json_decref(manifest);
   facet_memory_free(text);
   return status;
+}
+
+facet_status facet_checkpoint_verify(const char *path) {
+  double train_seconds;
+  return checkpoint_read_manifest(path, &train_seconds);
 }

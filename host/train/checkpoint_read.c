@@ -193,7 +193,9 @@ static facet_status open_model(const char *path, hid_t *file) {
 facet_status facet_checkpoint_read(const char *path, const facet_checkpoint *checkpoint) {
   FACET_HDF5_GUARD;
   hid_t file;
-  FACET_TRY(facet_checkpoint_verify(path));
+  double train_seconds;
+  FACET_TRY(checkpoint_read_manifest(path, &train_seconds));
+  if (checkpoint->state) checkpoint->state->train_seconds = train_seconds;
   if (checkpoint->schema) FACET_TRY(check_schema(path, checkpoint->schema));
   FACET_TRY(open_model(path, &file));
   const facet_status status = read_content(file, path, checkpoint);

@@ -124,7 +124,7 @@ static facet_status write_directory(const char *directory, const facet_checkpoin
   FACET_TRY(facet_config_write(checkpoint->config, path)); /* this and the next two sync file and directory */
   FACET_TRY(facet_path_format(path, "%s/schema.yaml", directory));
   FACET_TRY(facet_schema_write(checkpoint->schema, path));
-  return checkpoint_write_manifest(directory);
+  return checkpoint_write_manifest(directory, checkpoint->state->train_seconds);
 }
 
 /* A file system that cannot swap: the former directory goes to a name under which it still counts. */

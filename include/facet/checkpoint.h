@@ -6,7 +6,7 @@
  *                    the fields of facet_train_state; /vocabularies/<name> with attributes size and hash
  *     config.yaml    the resolved configuration
  *     schema.yaml
- *     manifest.json  size and XXH3-128 of each file, and a checksum of itself; written last
+ *     manifest.json  size and XXH3-128 of each file, seconds of training, and a checksum of itself; written last
  *   <run>/checkpoints/best   a symbolic link to the best step
  *
  * Written to a temporary directory beside, every file synced, the manifest last, then renamed and the parent synced.
@@ -36,13 +36,13 @@
   X(double, best_metric)          /* NaN: none yet */                                                                  \
   X(int64_t, best_step)                                                                                                \
   X(int64_t, last_evaluation_step)                                                                                     \
-  X(int64_t, finished) /* 1: training has ended */                                                                     \
-  X(double, train_seconds)
+  X(int64_t, finished) /* 1: training has ended */
 
 typedef struct facet_train_state {
 #define FACET_FIELD(type, name) type name;
   FACET_TRAIN_STATE_LIST(FACET_FIELD)
 #undef FACET_FIELD
+  double train_seconds; /* in the manifest: two runs that train alike have the same bytes in model.h5 */
 } facet_train_state;
 
 typedef struct facet_checkpoint { /* what is saved and restored; nothing owned */

@@ -13,7 +13,6 @@ static char root[FACET_PATH_MAX] = "/tmp/facet-config-XXXXXX";
 static char file[FACET_PATH_MAX + 16];
 
 static void setup(void) {
-  if (!facet_registry_models[0]) cr_skip_test("no model is built in");
   char resolved[FACET_PATH_MAX];
   cr_assert(mkdtemp(root) && realpath(root, resolved));
   strcpy(root, resolved);

@@ -104,6 +104,7 @@ static facet_status close_output(void) {
 
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN); /* a run outlives the reader of its output */
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, as on a full disk */
   setvbuf(stdout, NULL, _IOLBF, 0);
   facet_status status = run(argc, argv);
   if (status != FACET_OK && status != FACET_PREEMPTED) facet_error_print(stderr);

@@ -16,7 +16,12 @@ static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 void facet_hdf5_lock(void) {
   static _Thread_local bool quiet;
+  static bool initialised;
   pthread_mutex_lock(&lock);
+  if (!initialised) { /* before any other call. Where a file could not be written, the library crashes when it ends */
+    initialised = true;
+    H5dont_atexit();
+  }
   if (!quiet) { /* the library keeps this setting per thread */
     quiet = true;
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);

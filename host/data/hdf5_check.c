@@ -125,7 +125,8 @@ static facet_status check_object(hid_t group, const char *name, const H5L_info_t
     if (walk->depth == MAX_DEPTH)
       return facet_hdf5_error(FACET_ERROR_DATA, group, name, "groups are nested deeper than %d", MAX_DEPTH);
     walk->depth++;
-    H5Literate(object, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, check_link, walk);
+    if (H5Literate(object, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, check_link, walk) < 0 && walk->status == FACET_OK)
+      return facet_hdf5_error(FACET_ERROR_DATA, object, NULL, "cannot list the members");
     walk->depth--;
     return walk->status;
   default:

@@ -88,10 +88,11 @@ static facet_status verify_offsets(const verifier *v, facet_column *column, cons
     const int64_t n = block_at(first, n_rows);
     FACET_TRY(facet_column_read_int64(column, first, n + 1, v->ints));
     for (int64_t i = 0; i < n; i++) {
-      const int64_t count = v->ints[i + 1] - v->ints[i];
-      if (count < 0 || count > feature->bag)
-        FAIL_ROW(column, first + i, "%" PRId64 " values (offsets %" PRId64 ", %" PRId64 "), expected 0 to %" PRId64,
-                 count, v->ints[i], v->ints[i + 1], feature->bag);
+      int64_t count;
+      const bool overflow = __builtin_sub_overflow(v->ints[i + 1], v->ints[i], &count);
+      if (overflow || count < 0 || count > feature->bag)
+        FAIL_ROW(column, first + i, "a bag from value %" PRId64 " to %" PRId64 ", expected 0 to %" PRId64 " values",
+                 v->ints[i], v->ints[i + 1], feature->bag);
     }
   }
   return FACET_OK;

@@ -78,6 +78,7 @@ static facet_status read_windows(facet_batch *batch, facet_dataset *dataset, con
   facet_batch_scope *scope = &scratch->scopes[sequence + 1];
   facet_shard *shard = facet_dataset_part(dataset, group->part);
   int64_t n_events = facet_shard_n_events(shard, sequence);
+  int64_t longest = facet_dataset_schema(dataset)->sequences[sequence].max_length;
   FACET_TRY(facet_batch_read_int64s(scratch, facet_shard_starts(shard, sequence), group, scope->first));
   FACET_TRY(facet_batch_read_int32s(scratch, facet_shard_lengths(shard, sequence), group, scope->count));
   for (int64_t k = group->first; k < group->end; k++) {
@@ -87,6 +88,9 @@ static facet_status read_windows(facet_batch *batch, facet_dataset *dataset, con
                 "events of the part",
                 facet_shard_path(shard), facet_column_name(facet_shard_starts(shard, sequence)),
                 (long long)scratch->scopes[0].first[k], (long long)start, (long long)length, (long long)n_events);
+    FACET_CHECK(length <= longest, FACET_ERROR_DATA, "%s: %s: row %lld: the window has length %lld: expected 0 to %lld",
+                facet_shard_path(shard), facet_column_name(facet_shard_lengths(shard, sequence)),
+                (long long)scratch->scopes[0].first[k], (long long)length, (long long)longest);
     int64_t taken = length < scope->max_length ? length : scope->max_length;
     scope->first[k] = start + length - taken;
     scope->count[k] = (int32_t)taken;

@@ -6,6 +6,7 @@
 #include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "facet/memory.h"
 
@@ -31,6 +32,7 @@ struct facet_column {
   int64_t stored_bytes;
   const unsigned char *mapped; /* NULL: through the library */
   hid_t dataset;               /* −1 when mapped */
+  int64_t file_bytes;          /* on opening, where not mapped */
   int64_t block_rows;
   block **blocks; /* [ceil(n_rows / block_rows)] NULL where not cached */
 };
@@ -62,6 +64,25 @@ static void drop_block(block *b) {
   facet_memory_free(b);
 }
 
+/* Size of the file that holds a data set, or −1. */
+static int64_t file_size(hid_t dataset) {
+  FACET_HDF5_SCOPED hid_t file = H5Iget_file_id(dataset);
+  int *descriptor = NULL;
+  struct stat info;
+  if (H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&descriptor) < 0 || fstat(*descriptor, &info) != 0) return -1;
+  return (int64_t)info.st_size;
+}
+
+/* Where a file has shrunk the library reads zeros, without an error. */
+static facet_status read_block(const facet_column *column, int64_t first, int64_t n, void *data) {
+  const facet_status status = facet_hdf5_dataset_read(column->dataset, column->type, first, n, data);
+  const int64_t n_bytes = file_size(column->dataset);
+  FACET_CHECK(n_bytes >= column->file_bytes, FACET_ERROR_DATA,
+              "%s: the file shrank while it was in use, from %" PRId64 " bytes to %" PRId64, column->path,
+              column->file_bytes, n_bytes);
+  return status;
+}
+
 static facet_status load_block(facet_column *column, int64_t index, block **out) {
   const int64_t first = index * column->block_rows;
   const int64_t n = column->n_rows - first < column->block_rows ? column->n_rows - first : column->block_rows;
@@ -69,7 +90,7 @@ static facet_status load_block(facet_column *column, int64_t index, block **out)
   while (cache.oldest && cache.n_bytes + n_bytes > CACHE_BYTES) drop_block(cache.oldest);
   block *b = facet_memory_alloc(1, sizeof *b + n_bytes, "block of a column");
   if (!b) return FACET_ERROR_INTERNAL;
-  const facet_status status = facet_hdf5_dataset_read(column->dataset, column->type, first, n, b->data);
+  const facet_status status = read_block(column, first, n, b->data);
   if (status != FACET_OK) {
     facet_memory_free(b);
     return status;
@@ -156,6 +177,7 @@ static facet_status open_column(hid_t file, facet_column *column, const facet_ma
   try_map(dataset, column, mapping);
   if (column->mapped) return FACET_OK;
   FACET_TRY(prepare_blocks(dataset, column));
+  column->file_bytes = file_size(dataset);
   column->dataset = dataset;
   dataset = -1;
   return FACET_OK;

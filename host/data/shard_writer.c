@@ -290,11 +290,13 @@ static facet_status write_header(const facet_shard_writer *writer, hid_t file, i
 facet_status facet_shard_writer_finish(facet_shard_writer *writer, int64_t *n_samples) {
   char temporary[FACET_PATH_MAX];
   hid_t file = -1;
-  FACET_TRY(count_rows(writer, -1, n_samples));
+  int64_t n;
+  FACET_TRY(count_rows(writer, -1, &n));
+  if (n_samples) *n_samples = n;
   FACET_TRY(facet_path_format(temporary, "%s.tmp", writer->path));
   facet_status status;
   FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
-  FACET_TRY_GOTO(status, done, write_header(writer, file, *n_samples));
+  FACET_TRY_GOTO(status, done, write_header(writer, file, n));
   FACET_TRY_GOTO(status, done, write_samples(writer, file));
   FACET_TRY_GOTO(status, done, write_events(writer, file));
   FACET_TRY_GOTO(status, done, facet_hdf5_close(&file));

@@ -143,42 +143,46 @@ static facet_tensor *add_constant(facet_graph *graph, const char *what, const fa
   return graph->constant[graph->n_constants++] = tensor;
 }
 
-/* A parameter or state: new in this program. */
-static facet_tensor *dense_constant(facet_graph *graph, const char *what, facet_tensor like, facet_init init,
-                                    bool decay) {
-  if (graph->error.status || !like.name) return NULL;
-  if (find_constant(graph, like.name))
-    return facet_graph_fail(graph, FACET_ERROR_USAGE,
-                            "%s \"%s\" is made twice in program %s; names are unique: pass the tensor on to share it",
-                            what, like.name, facet_program_name(graph->program));
-  facet_status status =
-      like.kind == FACET_TENSOR_PARAMETER
-          ? facet_parameters_declare_dense(graph->parameters, like.name, like.shape, init, decay, &like.index)
-          : facet_parameters_declare_state(graph->parameters, like.name, like.shape, init, &like.index);
-  if (status) return facet_graph_keep_error(graph);
-  return add_constant(graph, what, &like);
+/* The tensor of that name if this program has it; of another kind: an error. */
+static bool find_shared(facet_graph *graph, const char *what, const facet_tensor *like, facet_tensor **known) {
+  *known = find_constant(graph, like->name);
+  if (!*known || (*known)->kind == like->kind) return true;
+  facet_graph_fail(graph, FACET_ERROR_USAGE, "%s \"%s\" has the name of a parameter, state or table of program %s",
+                   what, like->name, facet_program_name(graph->program));
+  return false;
 }
 
 facet_tensor *facet_graph_parameter(facet_graph *graph, const char *name, facet_shape shape, facet_init init,
                                     bool decay) {
-  facet_tensor like = {.name = name, .kind = FACET_TENSOR_PARAMETER, .shape = shape, .needs_gradient = true};
-  return dense_constant(graph, "parameter", like, init, decay);
+  if (graph->error.status || !name) return NULL;
+  facet_tensor like = {.name = name, .kind = FACET_TENSOR_PARAMETER, .shape = shape, .needs_gradient = true}, *known;
+  if (!find_shared(graph, "parameter", &like, &known)) return NULL;
+  if (facet_parameters_declare_dense(graph->parameters, name, shape, init, decay, &like.index))
+    return facet_graph_keep_error(graph);
+  return known ? known : add_constant(graph, "parameter", &like);
 }
 
 facet_tensor *facet_graph_state(facet_graph *graph, const char *name, facet_shape shape, facet_init init) {
+  if (graph->error.status || !name) return NULL;
   facet_tensor like = {.name = name, .kind = FACET_TENSOR_STATE, .shape = shape};
-  return dense_constant(graph, "state", like, init, false);
+  if (find_constant(graph, name))
+    return facet_graph_fail(graph, FACET_ERROR_USAGE, "state \"%s\" is made twice in program %s; one node owns a state",
+                            name, facet_program_name(graph->program));
+  if (facet_parameters_declare_state(graph->parameters, name, shape, init, &like.index))
+    return facet_graph_keep_error(graph);
+  return add_constant(graph, "state", &like);
 }
 
 facet_tensor *facet_graph_table(facet_graph *graph, const char *name, int64_t n_rows, int64_t width, facet_init init) {
   if (graph->error.status || !name) return NULL;
-  facet_tensor like = {
-      .name = name, .kind = FACET_TENSOR_TABLE, .shape = facet_shape_make(2, n_rows, width), .needs_gradient = true};
+  facet_tensor like = {.name = name,
+                       .kind = FACET_TENSOR_TABLE,
+                       .shape = facet_shape_make(2, n_rows, width),
+                       .needs_gradient = true},
+               *known;
+  if (!find_shared(graph, "table", &like, &known)) return NULL;
   if (facet_parameters_declare_table(graph->parameters, name, n_rows, width, init, &like.index))
     return facet_graph_keep_error(graph);
-  facet_tensor *known = find_constant(graph, name);
-  if (known && known->kind != FACET_TENSOR_TABLE)
-    return facet_graph_fail(graph, FACET_ERROR_USAGE, "table \"%s\" has the name of a parameter or state", name);
   return known ? known : add_constant(graph, "table", &like);
 }
 

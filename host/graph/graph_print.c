@@ -14,6 +14,14 @@ static int64_t node_parameters(const facet_node *node) {
   return n;
 }
 
+/* Elements of the dense parameters of a program, each once. */
+static int64_t program_parameters(const facet_graph *graph) {
+  int64_t n = 0;
+  for (int i = 0; i < graph->n_constants; i++)
+    if (graph->constant[i]->kind == FACET_TENSOR_PARAMETER) n += facet_shape_elements(&graph->constant[i]->shape);
+  return n;
+}
+
 static size_t node_bytes(const facet_node *node) {
   size_t bytes = 0;
   for (int i = 0; i < node->n_outputs; i++) bytes += facet_tensor_bytes(node->out[i]);
@@ -50,7 +58,6 @@ static facet_widths find_widths(const facet_graph *graph) {
 static void print_nodes(const facet_graph *graph, facet_widths w, FILE *stream) {
   char text[64];
   double flops = 0, megabytes = 0;
-  int64_t parameters = 0;
   fprintf(stream, "%-*s  %-*s  %-*s  %10s  %10s  %10s  %s\n", w.name, "node", w.op, "operator", w.shape, "shape",
           "parameters", "MFLOP", "MB", "inputs");
   for (int64_t i = 0; i < graph->n_nodes; i++) {
@@ -63,10 +70,9 @@ static void print_nodes(const facet_graph *graph, facet_widths w, FILE *stream) 
     fprintf(stream, "\n");
     flops += node_flops;
     megabytes += (double)node_bytes(node) / 1e6;
-    parameters += node_parameters(node);
   }
   fprintf(stream, "%-*s  %-*s  %-*s  %10lld  %10.3f  %10.3f\n", w.name, "total", w.op, "", w.shape, "",
-          (long long)parameters, flops / 1e6, megabytes);
+          (long long)program_parameters(graph), flops / 1e6, megabytes);
 }
 
 static void print_tensor(const facet_tensor *tensor, const char *kind, facet_widths w, FILE *stream) {

@@ -69,11 +69,11 @@ static facet_status declare(facet_parameters *parameters, facet_parameter_list *
     if (strcmp(have->info.name, name) != 0) continue;
     char old_text[64], new_text[64];
     FACET_CHECK(facet_shape_equal(&have->info.shape, &wanted->info.shape), FACET_ERROR_USAGE,
-                "%s \"%s\" has shape %s here and shape %s in another program; a name stands for one %s", what, name,
+                "%s \"%s\" has shape %s here and shape %s elsewhere; a name stands for one %s", what, name,
                 facet_shape_format(&wanted->info.shape, new_text, sizeof new_text),
                 facet_shape_format(&have->info.shape, old_text, sizeof old_text), what);
     FACET_CHECK(init_equal(have->init, wanted->init) && have->info.decay == wanted->info.decay, FACET_ERROR_USAGE,
-                "%s \"%s\" has another initial value or decay here than in another program", what, name);
+                "%s \"%s\" has another initial value or decay here than elsewhere", what, name);
     *index = i;
     return FACET_OK;
   }

@@ -1,8 +1,8 @@
 /* Graphs: a model's build function makes one static graph per program; shapes are checked when a node is made.
  *
  * Builders return NULL after an error, and NULL inputs give NULL, so a build function reads straight through; the
- * first error is kept and returned by facet_graph_status. Names: every node and parameter has a unique name
- * ("mlp.0"); parameters of the same name in another program are the same parameter. */
+ * first error is kept and returned by facet_graph_status. Names: every node has a unique name ("mlp.0"); parameters of
+ * the same name are the same parameter, in one program and in all programs of a model. */
 #ifndef FACET_GRAPH_H
 #define FACET_GRAPH_H
 
@@ -110,9 +110,10 @@ facet_tensor *facet_graph_valid(facet_graph *graph);                /* real [B] 
 facet_tensor *facet_graph_input(facet_graph *graph, const char *name, facet_dtype dtype, facet_shape shape,
                                 bool needs_gradient);
 
-/* A parameter or state is made once per program, and by the same name is the same in other programs, where shape and
- * initial value must agree. A table may be asked for again: the same tensor is returned. Only tables begin with a zero
- * row (the padding id 0). */
+/* A name stands for one parameter, state or table, here and in other programs; shape and initial value must agree. A
+ * parameter or table may be asked for again, so that nodes share it: the same tensor is returned, and the gradients of
+ * all its nodes are added. A state is made once per program: one node owns it. Only tables begin with a zero row (the
+ * padding id 0). */
 facet_tensor *facet_graph_parameter(facet_graph *graph, const char *name, facet_shape shape, facet_init init,
                                     bool decay);
 facet_tensor *facet_graph_state(facet_graph *graph, const char *name, facet_shape shape, facet_init init);

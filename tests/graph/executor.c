@@ -63,6 +63,34 @@ Test(executor, seed_and_weight_scale_and_gradients_accumulate) {
   test_fixture_close(&f);
 }
 
+Test(executor, gradients_of_a_shared_parameter_add) { /* as by hand, twice: the second node asks for "w" by its name */
+  test_fixture f = test_fixture_open(2);
+  facet_tensor *x = facet_graph_input(f.graph, "x", FACET_DTYPE_REAL, matrix(2, 2), false), *loss[2];
+  for (int i = 0; i < 2; i++) {
+    facet_tensor *w = facet_graph_parameter(f.graph, "w", matrix(2, 1), (facet_init){FACET_INIT_CONSTANT, 3}, true);
+    facet_tensor *y = test_binary(f.graph, &test_matmul, facet_graph_name(f.graph, "y%d", i), x, w);
+    facet_tensor *y2 = test_unary(f.graph, &test_square, facet_graph_name(f.graph, "square%d", i), y);
+    loss[i] = test_unary(f.graph, &test_mean, facet_graph_name(f.graph, "l%d", i), y2);
+    facet_graph_loss(f.graph, facet_graph_name(f.graph, "loss%d", i), loss[i], i ? 10 : 1);
+  }
+  test_fixture_compile(&f, true);
+  memcpy(facet_executor_input(f.executor, "x"), (facet_real[]){1, 2, 0, -1}, 4 * sizeof(facet_real));
+  EXPECT_OK(facet_executor_forward(f.executor, NULL, &f.run));
+  EXPECT_OK(facet_executor_backward(f.executor, 1));
+  const facet_real *dw = facet_parameters_gradients(f.parameters);
+  cr_assert(dw[0] == 99 && dw[1] == 231, "%g %g, expected 11 · (9, 21)", (double)dw[0], (double)dw[1]);
+  char *text = NULL;
+  size_t n = 0;
+  FILE *stream = open_memstream(&text, &n);
+  EXPECT_OK(facet_graph_print(f.graph, stream));
+  fclose(stream);
+  const char *total = strstr(text, "\ntotal");
+  long long n_parameters = -1;
+  cr_assert(total && sscanf(total, " total %lld", &n_parameters) == 1 && n_parameters == 2, "%s", text);
+  free(text);
+  test_fixture_close(&f);
+}
+
 Test(executor, an_unused_output_has_a_zero_gradient) {
   test_fixture f = test_fixture_open(2);
   facet_tensor *x = facet_graph_input(f.graph, "x", FACET_DTYPE_REAL, matrix(2, 2), true), *outs[FACET_OP_MAX_OUTPUTS];

@@ -82,9 +82,15 @@ Test(graph, names_are_unique) {
   facet_graph_destroy(&g);
 
   g = new_graph(FACET_PROGRAM_TRAIN, parameters);
-  facet_graph_parameter(g, "w", shape, zero, true);
-  facet_graph_parameter(g, "w", shape, zero, true);
-  test_expect_error(facet_graph_status(g), FACET_ERROR_USAGE, "parameter \"w\" is made twice");
+  facet_graph_state(g, "s", shape, zero);
+  facet_graph_state(g, "s", shape, zero);
+  test_expect_error(facet_graph_status(g), FACET_ERROR_USAGE, "state \"s\" is made twice");
+  facet_graph_destroy(&g);
+
+  g = new_graph(FACET_PROGRAM_TRAIN, parameters);
+  facet_graph_state(g, "s", shape, zero);
+  facet_graph_parameter(g, "s", shape, zero, true);
+  test_expect_error(facet_graph_status(g), FACET_ERROR_USAGE, "parameter \"s\" has the name of a parameter, state");
   facet_graph_destroy(&g);
 
   g = new_graph(FACET_PROGRAM_TRAIN, parameters);
@@ -92,6 +98,26 @@ Test(graph, names_are_unique) {
   cr_assert_eq(facet_graph_table(g, "t", 10, 4, zero), table, "a table is shared inside a program");
   facet_graph_table(g, "t", 10, 5, zero);
   test_expect_error(facet_graph_status(g), FACET_ERROR_USAGE, "[10, 5] here and shape [10, 4]");
+  facet_graph_destroy(&g);
+  facet_parameters_destroy(&parameters);
+}
+
+Test(graph, parameters_are_shared_inside_a_program) {
+  facet_parameters *parameters = NULL;
+  EXPECT_OK(facet_parameters_create(&parameters));
+  facet_shape shape = facet_shape_make(2, (int64_t)4, (int64_t)4);
+  facet_init zero = {FACET_INIT_ZERO, 0};
+  facet_graph *g = new_graph(FACET_PROGRAM_TRAIN, parameters);
+  facet_tensor *w = facet_graph_parameter(g, "w", shape, zero, true);
+  cr_assert(w && facet_graph_parameter(g, "w", shape, zero, true) == w);
+  cr_assert_eq(facet_parameters_n_dense(parameters), 1);
+  EXPECT_OK(facet_graph_status(g));
+  facet_graph_parameter(g, "w", facet_shape_make(2, (int64_t)4, (int64_t)5), zero, true);
+  test_expect_error(facet_graph_status(g), FACET_ERROR_USAGE, "\"w\" has shape [4, 5] here and shape [4, 4]");
+  facet_graph_destroy(&g);
+  g = new_graph(FACET_PROGRAM_TRAIN, parameters);
+  facet_graph_parameter(g, "w", shape, (facet_init){FACET_INIT_CONSTANT, 1}, true);
+  test_expect_error(facet_graph_status(g), FACET_ERROR_USAGE, "\"w\" has another initial value or decay");
   facet_graph_destroy(&g);
   facet_parameters_destroy(&parameters);
 }

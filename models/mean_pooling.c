@@ -49,29 +49,20 @@ static const facet_option options[] = {{.key = "mlp",
                                         .help = "Standard deviation of the initial embeddings."},
                                        {0}};
 
-/* The mean over the valid events of a sequence: ids [B, Σ widths] and normalised floats [B, Σ lengths]. */
-static void add_history(facet_graph *graph, int sequence, facet_init init, facet_concat_list *inputs) {
-  const char *name = facet_graph_schema(graph)->sequences[sequence].name;
-  facet_tensor *events = facet_block_events(graph, sequence, init);
-  if (events)
-    facet_concat_add(inputs, facet_masked_mean(graph, facet_graph_name(graph, "%s.mean", name), events,
-                                               facet_graph_length(graph, sequence)));
-  facet_tensor *floats = facet_block_event_floats(graph, sequence);
-  if (!floats) return;
-  floats = facet_masked_mean(graph, facet_graph_name(graph, "%s.dense.mean", name), floats,
-                             facet_graph_length(graph, sequence));
-  facet_concat_add(inputs, facet_batch_norm(graph, facet_graph_name(graph, "%s.dense.norm", name), floats,
-                                            facet_graph_valid(graph), FACET_NORM_MOMENTUM, FACET_NORM_EPSILON));
-}
-
 static facet_status build(facet_graph *graph, const facet_schema *schema, const void *model_options) {
   const mean_pooling_options *option = model_options;
   facet_init init = {FACET_INIT_NORMAL, option->embedding_init};
 
   /* inputs */
   facet_concat_list inputs = facet_concat_begin(graph, "inputs");
-  facet_concat_add(&inputs, facet_block_sample_features(graph, init));
-  for (int s = 0; s < schema->n_sequences; s++) add_history(graph, s, init, &inputs);
+  facet_concat_add(&inputs, facet_block_embeddings(graph, FACET_ROLE_USER, init));
+  facet_concat_add(&inputs, facet_block_embeddings(graph, FACET_ROLE_ITEM, init));
+  facet_concat_add(&inputs, facet_block_embeddings(graph, FACET_ROLE_CONTEXT, init));
+  facet_concat_add(&inputs, facet_block_dense(graph, FACET_NORM_EPSILON));
+  for (int s = 0; s < schema->n_sequences; s++) {
+    facet_concat_add(&inputs, facet_block_pooled_events(graph, s, init));
+    facet_concat_add(&inputs, facet_block_pooled_event_floats(graph, s, FACET_NORM_EPSILON));
+  }
   facet_tensor *x = facet_concat_end(&inputs); /* [B, n] */
   if (!x) facet_graph_fail(graph, FACET_ERROR_USAGE, "schema %s has no feature that a model reads", schema->path);
 

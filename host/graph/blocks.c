@@ -26,25 +26,27 @@ facet_tensor *facet_concat_end(facet_concat_list *list) {
 
 /* ---- features ---------------------------------------------------------------------------------------------------- */
 
-static bool is_model_input(const facet_feature *feature) {
-  return feature->role == FACET_ROLE_USER || feature->role == FACET_ROLE_ITEM || feature->role == FACET_ROLE_CONTEXT;
+facet_tensor *facet_block_embeddings(facet_graph *graph, facet_role role, facet_init embedding_init) {
+  const facet_schema *schema = facet_graph_schema(graph);
+  facet_concat_list list = facet_concat_begin(graph, facet_role_name(role));
+  for (int i = 0; i < schema->n_features; i++)
+    if (schema->features[i].role == role && schema->features[i].type == FACET_FEATURE_ID)
+      facet_concat_add(&list, facet_embed(graph, i, embedding_init));
+  return facet_concat_end(&list);
 }
 
-facet_tensor *facet_block_sample_features(facet_graph *graph, facet_init embedding_init) {
+facet_tensor *facet_block_dense(facet_graph *graph, double norm_epsilon) {
   const facet_schema *schema = facet_graph_schema(graph);
-  facet_concat_list all = facet_concat_begin(graph, "sample");
-  facet_concat_list dense = facet_concat_begin(graph, "dense");
+  facet_concat_list list = facet_concat_begin(graph, "dense");
   for (int i = 0; i < schema->n_features; i++) {
     const facet_feature *feature = &schema->features[i];
-    if (!is_model_input(feature)) continue;
-    if (feature->type == FACET_FEATURE_ID) facet_concat_add(&all, facet_embed(graph, i, embedding_init));
-    if (feature->type == FACET_FEATURE_FLOAT) facet_concat_add(&dense, facet_graph_feature(graph, i));
+    const bool is_input =
+        feature->role == FACET_ROLE_USER || feature->role == FACET_ROLE_ITEM || feature->role == FACET_ROLE_CONTEXT;
+    if (is_input && feature->type == FACET_FEATURE_FLOAT) facet_concat_add(&list, facet_graph_feature(graph, i));
   }
-  facet_tensor *floats = facet_concat_end(&dense);
-  if (floats)
-    facet_concat_add(&all, facet_batch_norm(graph, "dense.norm", floats, facet_graph_valid(graph), FACET_NORM_MOMENTUM,
-                                            FACET_NORM_EPSILON));
-  return facet_concat_end(&all);
+  facet_tensor *floats = facet_concat_end(&list);
+  if (!floats) return NULL;
+  return facet_batch_norm(graph, "dense.norm", floats, facet_graph_valid(graph), FACET_NORM_MOMENTUM, norm_epsilon);
 }
 
 facet_tensor *facet_block_events(facet_graph *graph, int sequence, facet_init embedding_init) {
@@ -66,6 +68,25 @@ facet_tensor *facet_block_event_floats(facet_graph *graph, int sequence) {
   return facet_concat_end(&events);
 }
 
+static facet_tensor *pool(facet_graph *graph, const char *name, facet_tensor *events, int sequence) {
+  if (!events) return NULL;
+  return facet_masked_mean(graph, facet_graph_name(graph, "%s.mean", name), events,
+                           facet_graph_length(graph, sequence));
+}
+
+facet_tensor *facet_block_pooled_events(facet_graph *graph, int sequence, facet_init embedding_init) {
+  const char *name = facet_graph_schema(graph)->sequences[sequence].name;
+  return pool(graph, name, facet_block_events(graph, sequence, embedding_init), sequence);
+}
+
+facet_tensor *facet_block_pooled_event_floats(facet_graph *graph, int sequence, double norm_epsilon) {
+  const char *name = facet_graph_name(graph, "%s.dense", facet_graph_schema(graph)->sequences[sequence].name);
+  facet_tensor *mean = pool(graph, name, facet_block_event_floats(graph, sequence), sequence);
+  if (!mean) return NULL;
+  return facet_batch_norm(graph, facet_graph_name(graph, "%s.norm", name), mean, facet_graph_valid(graph),
+                          FACET_NORM_MOMENTUM, norm_epsilon);
+}
+
 /* ---- multi-layer perceptron -------------------------------------------------------------------------------------- */
 
 const char *const facet_layer_activation_names[] = {"none", "relu", "sigmoid", "swish", "tanh", "prelu", "dice", NULL};
@@ -77,12 +98,14 @@ static const facet_activation elementwise[] = {
 };
 
 /* The activation as a node of its own. */
-static facet_tensor *activate(facet_graph *graph, const char *layer, facet_tensor *x, int activation) {
+static facet_tensor *activate(facet_graph *graph, const char *layer, facet_tensor *x,
+                              const facet_mlp_options *options) {
+  const int activation = options->activation;
   if (activation == FACET_LAYER_NONE) return x;
   if (activation == FACET_LAYER_PRELU) return facet_prelu(graph, facet_graph_name(graph, "%s.prelu", layer), x);
   if (activation == FACET_LAYER_DICE)
     return facet_dice(graph, facet_graph_name(graph, "%s.dice", layer), x, facet_graph_valid(graph),
-                      FACET_NORM_MOMENTUM);
+                      options->dice_momentum > 0 ? options->dice_momentum : FACET_NORM_MOMENTUM);
   const char *name = facet_graph_name(graph, "%s.%s", layer, facet_layer_activation_names[activation]);
   return facet_activate(graph, name, x, elementwise[activation]);
 }
@@ -96,8 +119,8 @@ facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor
                      fused ? elementwise[activation] : FACET_ACTIVATION_NONE, (facet_init){0});
     if (options->batch_norm)
       x = facet_batch_norm(graph, facet_graph_name(graph, "%s.norm", layer), x, facet_graph_valid(graph),
-                           FACET_NORM_MOMENTUM, FACET_NORM_EPSILON);
-    if (!fused) x = activate(graph, layer, x, activation);
+                           FACET_NORM_MOMENTUM, options->norm_epsilon > 0 ? options->norm_epsilon : FACET_NORM_EPSILON);
+    if (!fused) x = activate(graph, layer, x, options);
     if (options->dropout > 0 && facet_graph_program(graph) == FACET_PROGRAM_TRAIN)
       x = facet_dropout(graph, facet_graph_name(graph, "%s.dropout", layer), x, options->dropout);
   }

@@ -29,14 +29,19 @@ facet_tensor *facet_concat_end(facet_concat_list *list);
 #define FACET_NORM_MOMENTUM 0.99
 #define FACET_NORM_EPSILON 1e-5
 
-/* Every id feature of the sample (roles user, item, context), embedded with bags pooled, and every float feature through
- * one batch_norm "dense.norm": [B, Σ widths + Σ lengths]. NULL where the schema has none. */
-facet_tensor *facet_block_sample_features(facet_graph *graph, facet_init embedding_init);
+/* The id features of the sample that have the role, embedded with bags pooled: [B, Σ widths]. NULL where there is none. */
+facet_tensor *facet_block_embeddings(facet_graph *graph, facet_role role, facet_init embedding_init);
+/* The float features of the sample (roles user, item, context) through one batch_norm "dense.norm": [B, Σ lengths]. NULL
+ * where there is none. */
+facet_tensor *facet_block_dense(facet_graph *graph, double norm_epsilon);
 
 /* The id features of a sequence, embedded and concatenated per event: [B, L, Σ widths]. NULL where it has none. */
 facet_tensor *facet_block_events(facet_graph *graph, int sequence, facet_init embedding_init);
 /* The float features of a sequence, concatenated per event: [B, L, Σ lengths]. NULL where it has none. */
 facet_tensor *facet_block_event_floats(facet_graph *graph, int sequence);
+/* Their means over each history: [B, Σ widths], and the floats' through a batch_norm [B, Σ lengths]. */
+facet_tensor *facet_block_pooled_events(facet_graph *graph, int sequence, facet_init embedding_init);
+facet_tensor *facet_block_pooled_event_floats(facet_graph *graph, int sequence, double norm_epsilon);
 
 typedef enum facet_layer_activation {
   FACET_LAYER_NONE,
@@ -55,6 +60,8 @@ typedef struct facet_mlp_options {
   int activation;        /* facet_layer_activation */
   bool batch_norm;       /* before the activation */
   double dropout;        /* probability, after the activation; 0: none */
+  double norm_epsilon;   /* of batch_norm; 0: FACET_NORM_EPSILON */
+  double dice_momentum;  /* 0: FACET_NORM_MOMENTUM */
 } facet_mlp_options;
 
 /* x [B, n] → [B, last width]: per layer Linear, [batch_norm], activation, [dropout]. Layer i is "<name>.<i>". */

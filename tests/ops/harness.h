@@ -4,6 +4,7 @@
  * alone and give the same bits again, with 1 and with 2 threads; expected outputs; analytic against numeric gradients of
  * every differentiable input, parameter and table; gradients are added to what is there; an input gradient that is not
  * wanted (NULL) changes no other; garbage in rows with valid = 0 changes nothing in valid rows.
+ * An operator without backward is checked forward; its outputs must not want a gradient (no_gradient).
  * Buffers are filled with NaN before they are written. In double, gradients agree to 1e-7 of their size. */
 #ifndef TESTS_OPS_HARNESS_H
 #define TESTS_OPS_HARNESS_H
@@ -12,6 +13,7 @@
 
 #define HARNESS_MAX_INPUTS 6
 #define HARNESS_MAX_VALUES 6
+#define HARNESS_MAX_OTHERS 2
 
 typedef struct harness_input {
   const char *name; /* NULL: no more inputs */
@@ -33,15 +35,21 @@ typedef struct harness_case {
   int64_t batch;
   int64_t n_valid; /* rows with valid = 1, the first ones; 0: all; −1: none */
   bool evaluate;
+  bool no_gradient; /* the operator has no backward: no output needs a gradient though an input does */
   harness_input input[HARNESS_MAX_INPUTS];
   /* Default: random parameters and tables, states as the builder says. */
   harness_value value[HARNESS_MAX_VALUES];
   const double *expected;                           /* of output 0; NULL: not checked */
+  const double *expected_other[HARNESS_MAX_OTHERS]; /* of the outputs 1, 2, … */
   const double *expected_gradient;                  /* of input 0, for d_out = 1 everywhere; NULL: not checked */
   harness_value expected_state[HARNESS_MAX_VALUES]; /* after one forward */
 } harness_case;
 
 void harness_run(const harness_case *test);
+
+/* Runs forward, and backward with random numbers (as d_out, 0 where an output needs no gradient; d_in begins with 0), and
+ * gives the finished call to `check`. */
+void harness_call(const harness_case *test, void (*check)(const facet_op_call *call, void *context), void *context);
 
 /* The node must fail to build with FACET_ERROR_USAGE and a message that contains `text`. */
 void harness_fails(const harness_case *test, const char *text);

@@ -72,7 +72,7 @@ static facet_status check_batches(facet_executor *executor, facet_dataset *datas
                    facet_executor_check_gradients(executor, batch, &run, (int)arguments->directions,
                                                   arguments->tolerance, stdout));
   }
-  printf("the gradients agree within %g\n", arguments->tolerance);
+  printf("no gradient is off by more than %g, or by more than rounding explains\n", arguments->tolerance);
 done:
   facet_loader_destroy(&loader);
   return status;

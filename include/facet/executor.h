@@ -76,9 +76,10 @@ facet_real *facet_executor_input_gradient(facet_executor *executor, const char *
 /* Gradient check of a whole program on a batch, f = Σ weight · loss. For each parameter, and for the rows of each table
  * that the batch touches, n_directions random directions u (normal elements) are compared: the analytic a = g·u against
  * the central difference n = (f(θ + h u) − f(θ − h u)) / 2h, with h in proportion to the norm of θ. The relative error
- * is |a − n| / max(|a|, |n|, small), where `small` keeps the rounding of f itself from counting. Every run has the same
- * random counters, so dropout is fixed; operator states are put back; accumulated gradients are cleared. Prints a line per
- * parameter; fails with FACET_ERROR_INTERNAL naming the worst one if an error exceeds `tolerance`. */
+ * is |a − n| / max(|a|, |n|); where it exceeds the tolerance, smaller steps are tried, because a kink of f (ReLU) may
+ * lie within the step. A difference that is no more than the rounding of f explains passes and is marked "rounding". Every
+ * run has the same random counters, so dropout is fixed; operator states are put back; accumulated gradients are cleared.
+ * Prints a line per parameter; fails with FACET_ERROR_INTERNAL naming the worst one if an error exceeds `tolerance`. */
 facet_status facet_executor_check_gradients(facet_executor *executor, const facet_batch *batch, const facet_run *run,
                                             int n_directions, double tolerance, FILE *stream);
 

@@ -146,6 +146,11 @@ static facet_status update(facet_trainer *t) {
 
 /* ---- logging ---------------------------------------------------------------------------------------------------- */
 
+static void describe_progress(facet_trainer *t) {
+  snprintf(t->detail, sizeof t->detail, "step %lld, loss %.4f%s", (long long)t->state.step, t->logged_loss,
+           t->valid_detail);
+}
+
 static facet_status write_log(facet_trainer *t) {
   facet_log_window *window = &t->window;
   double *sums = window->sums;
@@ -160,8 +165,8 @@ static facet_status write_log(facet_trainer *t) {
                                      .grad_norm = t->gradient_norm,
                                      .samples_per_second = (double)window->samples / window->seconds,
                                      .data_wait = window->wait / window->seconds};
-  snprintf(t->detail, sizeof t->detail, "step %lld, loss %.4f%s", (long long)t->state.step, record.loss,
-           t->valid_detail);
+  t->logged_loss = record.loss;
+  describe_progress(t);
   for (int i = 0; i < t->n_parts + 2; i++) sums[i] = 0;
   *window = (facet_log_window){.sums = sums};
   return facet_run_log_train(t->log, &record);
@@ -241,6 +246,7 @@ static facet_status evaluate_when_due(facet_trainer *t) {
               format_metrics(&result, text, sizeof text), t->improved ? " (best)" : "");
     snprintf(t->valid_detail, sizeof t->valid_detail, ", %.32s %.32s %.4f", t->config->data.valid,
              t->config->train.monitor, value);
+    describe_progress(t);
   }
   t->state.last_evaluation_step = t->state.step;
   return FACET_OK;

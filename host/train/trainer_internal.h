@@ -43,6 +43,7 @@ typedef struct facet_trainer {
   double gradient_norm;     /* of the last update, before clipping; NaN: it had no weight */
   int n_parts;              /* losses and monitors */
   facet_log_value *parts;   /* [n_parts] names, and values of the last log */
+  double logged_loss;       /* of the last log */
   char detail[256];         /* of the progress line */
   char valid_detail[96];    /* its last validation metric */
 } facet_trainer;

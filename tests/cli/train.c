@@ -13,6 +13,11 @@ TestSuite(train, .init = tiny_create, .fini = tiny_remove, .timeout = 120);
 Test(train, leaves_configuration_logs_and_checkpoints) {
   EXPECT_EXIT(0, tiny_train("run", "--set train.seed=5"), "mean_pooling", "split test, checkpoint of step", "\nauc ",
               "finished ");
+  char progress[64]; /* the last progress line tells of the last evaluation */
+  json_t *lines = tiny_lines("run", "evaluate");
+  snprintf(progress, sizeof progress, "valid auc %.4f\n", tiny_number(json_array_get(lines, 1), "auc"));
+  cr_assert(strstr(program_output, progress), "no \"%s\" in:\n%s", progress, program_output);
+  json_decref(lines);
   cr_assert(facet_file_exists(tiny_path("run/config.yaml")) && facet_file_exists(tiny_path("run/metrics.jsonl")));
   cr_assert_eq(tiny_newest_step("run"), 46);
   cr_assert_eq(strncmp(tiny_best("run"), "step-000000", 11), 0, "%s", tiny_best("run"));

@@ -37,6 +37,10 @@ typedef struct facet_vector {
   void (*scale)(int64_t n, facet_real a, facet_real *y);
   /* Σ x y, summed in 16 lanes: the same order for every instruction set. */
   facet_real (*dot)(int64_t n, const facet_real *x, const facet_real *y);
+  /* The largest of n ≥ 0 numbers: −∞ without any; NaN are passed over. */
+  facet_real (*max)(int64_t n, const facet_real *x);
+  /* y = exp(x − shift); returns Σ y, summed in 16 lanes. y may be x. */
+  facet_real (*exp_sum)(int64_t n, facet_real shift, const facet_real *x, facet_real *y);
   /* Σ x², in double. */
   double (*square_sum)(int64_t n, const facet_real *x);
   /* x[i, :] += b for `rows` rows of `width`. */

@@ -105,6 +105,33 @@ Test(vector, algebra) {
   for_each(check_algebra);
 }
 
+static void check_softmax_parts(const facet_vector *vector) {
+  facet_real x[N], y[N];
+  fill("x", 3, x);
+  cr_assert(vector->max(0, x) == (facet_real)-INFINITY, "%s max of nothing", vector->name);
+  for (int64_t n = 1; n < N; n += n < 40 ? 1 : 97) {
+    double largest = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+      largest = fmax(largest, (double)x[i]);
+      sum += exp((double)(facet_real)(x[i] - 2));
+    }
+    cr_assert((double)vector->max(n, x) == largest, "%s max of %lld", vector->name, (long long)n);
+    memset(y, 0xFF, sizeof y);
+    expect_close(vector->name, "exp_sum", n, (double)vector->exp_sum(n, 2, x, y), sum, 12);
+    for (int64_t i = 0; i < n; i++)
+      expect_close(vector->name, "exp_sum value", i, (double)y[i], exp((double)(facet_real)(x[i] - 2)), 4);
+    cr_assert(isnan(y[n]), "%s exp_sum wrote behind the range", vector->name);
+  }
+  facet_real special[] = {(facet_real)-INFINITY, (facet_real)NAN, -5};
+  cr_assert(vector->max(3, special) == -5, "%s max with NaN", vector->name);
+  cr_assert(vector->exp_sum(1, 0, special, y) == 0, "%s exp_sum of −∞", vector->name);
+  cr_assert(isnan(vector->exp_sum(3, 0, special, special)), "%s exp_sum loses NaN", vector->name);
+  cr_assert(special[0] == 0, "%s exp_sum in place", vector->name);
+}
+Test(vector, softmax_parts) {
+  for_each(check_softmax_parts);
+}
+
 static void check_row_sum(const facet_vector *vector) { /* widths around the register block */
   for (int64_t width = 1; width <= 19; width++) {
     facet_real x[N], scale[40], out[20];

@@ -168,6 +168,35 @@ static facet_real vector_dot(int64_t n, const facet_real *restrict x, const face
   return lane[0];
 }
 
+static facet_real vector_max(int64_t n, const facet_real *x) {
+  facet_real lane[LANES];
+  int64_t i = 0;
+  for (int j = 0; j < LANES; j++) lane[j] = -(facet_real)INFINITY;
+  for (; i + LANES <= n; i += LANES)
+    for (int j = 0; j < LANES; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+  for (int j = 0; i + j < n; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+  for (int width = LANES / 2; width; width /= 2)
+    for (int j = 0; j < width; j++) lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
+  return lane[0];
+}
+
+static facet_real vector_exp_sum(int64_t n, facet_real shift, const facet_real *x, facet_real *y) {
+  facet_real lane[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int j = 0; j < LANES; j++) {
+      y[i + j] = exp_one(x[i + j] - shift);
+      lane[j] += y[i + j];
+    }
+  for (int j = 0; i + j < n; j++) {
+    y[i + j] = exp_one(x[i + j] - shift);
+    lane[j] += y[i + j];
+  }
+  for (int width = LANES / 2; width; width /= 2)
+    for (int j = 0; j < width; j++) lane[j] += lane[j + width];
+  return lane[0];
+}
+
 static double vector_square_sum(int64_t n, const facet_real *x) {
   double lane[LANES] = {0};
   int64_t i = 0;
@@ -245,6 +274,8 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .axpy = vector_axpy,
     .scale = vector_scale,
     .dot = vector_dot,
+    .max = vector_max,
+    .exp_sum = vector_exp_sum,
     .square_sum = vector_square_sum,
     .add_row = vector_add_row,
     .row_sum = vector_row_sum,

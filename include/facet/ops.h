@@ -90,7 +90,8 @@ facet_tensor *facet_attention(facet_graph *graph, const char *name, facet_tensor
                               facet_tensor *length, int64_t heads, int64_t n_always, double scale);
 
 /* random: standard normals, or with n > 0 integers 0 … n − 1 (int32), of the given shape [B, ..], from Philox with the
- * purpose "random/<name>": training (step, micro-step, position), evaluation the data set's row. No gradient. */
+ * purpose "random/<name>": training (step, micro-step, position), evaluation the data set's row. Normals: element e of a
+ * sample is number e mod 4 of block e/4; integers take 64 bits: half e mod 2 of block e/2. No gradient. */
 facet_tensor *facet_random_normal(facet_graph *graph, const char *name, facet_shape shape);
 facet_tensor *facet_random_integer(facet_graph *graph, const char *name, facet_shape shape, int64_t n);
 

@@ -18,7 +18,7 @@
 typedef struct harness_input {
   const char *name; /* NULL: no more inputs */
   facet_shape shape;
-  const double *values; /* real; NULL and no ids: normal random numbers */
+  const double *values; /* real; NULL and no ids: normal random numbers; NaN and infinities: masked, no gradient */
   const int32_t *ids;   /* int32 */
   bool differentiable;
   bool keep; /* not filled with garbage where valid = 0: `valid` itself */

@@ -236,6 +236,34 @@ facet_status facet_file_rename(const char *from, const char *to) {
   return sync_parent(to);
 }
 
+facet_status facet_directory_stage(const char *path, char *staging) {
+  struct stat info;
+  if (stat(path, &info) == 0) {
+    facet_arena *arena;
+    char **names;
+    int64_t n_names = 1;
+    FACET_TRY(facet_arena_create(&arena));
+    const facet_status status = S_ISDIR(info.st_mode) ? facet_directory_list(path, arena, &names, &n_names) : FACET_OK;
+    facet_arena_destroy(&arena);
+    FACET_TRY(status);
+    FACET_CHECK(n_names == 0, FACET_ERROR_USAGE, "%s exists and is not an empty directory; facet never overwrites data",
+                path);
+  }
+  size_t length = strlen(path);
+  while (length > 1 && path[length - 1] == '/') length--;
+  return facet_path_format(staging, "%.*s.tmp-%ld", (int)length, path, (long)getpid());
+}
+
+facet_status facet_directory_publish(const char *staging, const char *path, facet_status status) {
+  if (status == FACET_OK) status = facet_file_rename(staging, path);
+  if (status != FACET_OK) {
+    const facet_error error = *facet_error_get();
+    facet_directory_remove(staging);
+    facet_error_restore(&error);
+  }
+  return status;
+}
+
 /* Writes a new file and syncs it. */
 static facet_status write_new_file(const char *path, const char *text, size_t n_bytes) {
   int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);

@@ -1,11 +1,9 @@
 /* Writes synthetic logs as a data set (facet/synthesize.h). Memory is bounded by the items and one user. */
 #include "facet/synthesize.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "data/synthetic_world.h"
 #include "facet/file.h"
@@ -371,17 +369,9 @@ static facet_status run(synthesis *self) {
 facet_status facet_synthesize(const facet_synthesize_options *options, const char *directory) {
   synthesis self = {.options = options};
   FACET_TRY(check_options(options));
-  FACET_CHECK(rmdir(directory) == 0 || errno == ENOENT, FACET_ERROR_USAGE,
-              "%s exists and is not an empty directory; facet never overwrites data", directory);
-  FACET_TRY(facet_path_format(self.directory, "%s.tmp-%ld", directory, (long)getpid()));
+  FACET_TRY(facet_directory_stage(directory, self.directory));
   FACET_TRY(facet_directory_create(self.directory));
-  facet_status status = run(&self);
+  const facet_status status = run(&self);
   close_synthesis(&self);
-  if (status == FACET_OK) status = facet_file_rename(self.directory, directory);
-  if (status != FACET_OK) {
-    const facet_error error = *facet_error_get();
-    facet_directory_remove(self.directory);
-    facet_error_restore(&error);
-  }
-  return status;
+  return facet_directory_publish(self.directory, directory, status);
 }

@@ -42,6 +42,13 @@ facet_status facet_directory_sync(const char *path); /* fsync of a directory */
 /* Renames durably: the directory that holds `to` is synced afterwards. Replaces a file, or an empty directory. */
 facet_status facet_file_rename(const char *from, const char *to);
 
+/* A directory that appears complete under its name or not at all: stage checks that `path` is absent or an empty
+ * directory (else FACET_ERROR_USAGE) and gives the name to make and fill, "<path>.tmp-<process id>", in
+ * staging[FACET_PATH_MAX]; publish renames it if `status`, how the filling went, is FACET_OK, and else removes it and
+ * returns `status` with its error. */
+facet_status facet_directory_stage(const char *path, char *staging);
+facet_status facet_directory_publish(const char *staging, const char *path, facet_status status);
+
 /* XXH3, 128 bit, of a whole file as 32 hex digits and a 0 byte; *n_bytes is its size. */
 facet_status facet_file_checksum(const char *path, char hex[33], int64_t *n_bytes);
 

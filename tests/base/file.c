@@ -202,6 +202,24 @@ Test(file, every_failing_allocation_is_reported_and_leaks_nothing) {
   cr_assert(fail == 6, "5 allocations, %d seen", (int)fail - 1);
 }
 
+Test(file, a_directory_appears_complete_or_not_at_all) {
+  char staging[FACET_PATH_MAX];
+  cr_assert(facet_directory_stage(in_root("new//"), staging) == FACET_OK);
+  cr_assert(strstr(staging, "/new.tmp-"), "%s", staging);
+  cr_assert(facet_directory_create(staging) == FACET_OK);
+  cr_assert(facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "row 7") == FACET_ERROR_DATA);
+  cr_assert(facet_directory_publish(staging, in_root("new"), FACET_ERROR_DATA) == FACET_ERROR_DATA);
+  cr_assert_str_eq(facet_error_get()->message, "row 7");
+  cr_assert(!facet_directory_exists(staging) && !facet_directory_exists(in_root("new")));
+  cr_assert(facet_directory_create(in_root("new")) == FACET_OK); /* an empty one may be there */
+  cr_assert(facet_directory_stage(in_root("new"), staging) == FACET_OK);
+  cr_assert(facet_directory_create(staging) == FACET_OK);
+  cr_assert(facet_directory_create(in_root("new/inner")) == FACET_OK); /* filled by another program meanwhile */
+  cr_assert(facet_directory_publish(staging, in_root("new"), FACET_OK) == FACET_ERROR_IO);
+  cr_assert(!facet_directory_exists(staging) && facet_directory_exists(in_root("new/inner")));
+  cr_assert(facet_directory_stage(in_root("new"), staging) == FACET_ERROR_USAGE);
+}
+
 Test(file, a_lock_is_held_once_and_again_after_its_release) {
   facet_lock lock, second;
   cr_assert(facet_lock_acquire(in_root("lock"), &lock) == FACET_OK);

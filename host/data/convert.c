@@ -1,7 +1,6 @@
 /* Conversion of interaction logs (facet/convert.h): read → sort → split → ids → tables → shards → vocabularies. */
 #include "facet/convert.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -65,6 +64,9 @@ static void report(const conversion *self) {
   snprintf(reason, sizeof reason, "of %lld users with fewer than %lld events (convert.min_user_events)",
            (long long)c->short_users, (long long)self->options.min_user_events);
   report_dropped(out, c->short_user_rows, reason);
+  if (facet_sorter_n_runs(self->sorter) > 0)
+    fprintf(out, "%lld sorted runs were spilled to disk (convert.memory_mb)\n",
+            (long long)facet_sorter_n_runs(self->sorter));
   for (int e = 0; e < CONVERT_N_ENTITIES; e++)
     fprintf(out, "%-8s %12lld with an id\n", e == CONVERT_USER ? "users" : "items",
             (long long)facet_vocabulary_size(self->entities[e].final) - FACET_ID_FIRST);
@@ -75,10 +77,21 @@ static void report(const conversion *self) {
     fprintf(out, "%lld events have fewer than %lld before them and are history only (convert.min_history)\n",
             (long long)c->no_history, (long long)self->options.min_history);
   if (c->unknown_users + c->unknown_items > 0)
-    fprintf(out, "%lld samples have an unknown user and %lld an unknown item: not in the training split\n",
+    fprintf(out, "%lld samples have an unknown user and %lld an unknown item: not often enough in the training split\n",
             (long long)c->unknown_users, (long long)c->unknown_items);
   if (c->no_negative > 0)
     fprintf(out, "%lld negatives were not drawn: their users know every training item\n", (long long)c->no_negative);
+}
+
+/* An empty split has no directory. */
+static facet_status remove_empty_splits(const conversion *self) {
+  char path[FACET_PATH_MAX];
+  static const char *const names[] = {"valid", "test"};
+  for (int i = 0; i < 2; i++) {
+    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, names[i]));
+    rmdir(path); /* fails, as it should, when the split has parts */
+  }
+  return FACET_OK;
 }
 
 static facet_status run(conversion *self) {
@@ -97,6 +110,7 @@ static facet_status run(conversion *self) {
               "%s gives no training sample: %lld events of users with enough of them are kept", self->interactions.file,
               (long long)self->counts.kept);
   FACET_TRY(save_vocabularies(self));
+  FACET_TRY(remove_empty_splits(self));
   report(self);
   return FACET_OK;
 }
@@ -117,17 +131,6 @@ static void close_conversion(conversion *self) {
   facet_memory_free(self);
 }
 
-/* An empty split has no directory. */
-static facet_status publish(const conversion *self, const char *output) {
-  char path[FACET_PATH_MAX];
-  static const char *const names[] = {"valid", "test"};
-  for (int i = 0; i < 2; i++) {
-    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, names[i]));
-    rmdir(path); /* fails, as it should, when the split has parts */
-  }
-  return facet_file_rename(self->directory, output);
-}
-
 facet_status facet_convert(const facet_convert_request *request) {
   conversion *self;
   FACET_TRY(FACET_ALLOC(self, 1, "conversion"));
@@ -137,19 +140,8 @@ facet_status facet_convert(const facet_convert_request *request) {
   self->entities[CONVERT_ITEM].name = "item";
   self->entities[CONVERT_ITEM].id_feature = "item_id";
   facet_status status = convert_read_config(self);
-  if (status == FACET_OK && rmdir(request->output) != 0 && errno != ENOENT)
-    status = facet_error_set(FACET_ERROR_USAGE, __FILE__, __LINE__,
-                             "%s exists and is not an empty directory; facet never overwrites data", request->output);
-  if (status == FACET_OK) status = facet_path_format(self->directory, "%s.tmp-%ld", request->output, (long)getpid());
-  if (status == FACET_OK) {
-    status = run(self);
-    if (status == FACET_OK) status = publish(self, request->output);
-    if (status != FACET_OK) {
-      const facet_error error = *facet_error_get();
-      facet_directory_remove(self->directory);
-      facet_error_restore(&error);
-    }
-  }
+  if (status == FACET_OK) status = facet_directory_stage(request->output, self->directory);
+  if (status == FACET_OK) status = facet_directory_publish(self->directory, request->output, run(self));
   close_conversion(self);
   return status;
 }

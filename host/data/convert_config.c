@@ -121,24 +121,36 @@ static facet_status read_section(facet_yaml_node root, int section, const char *
   return facet_options_check(&named, facet_yaml_where(node.id ? node : root, where, sizeof where), values);
 }
 
+/* Of a feature or vocabulary: it becomes part of file names. */
+static facet_status check_name(facet_yaml_node node, const char *name) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  const size_t n_bytes = strlen(name);
+  if (n_bytes == 0 || n_bytes >= CONVERT_MAX_NAME || strspn(name, letters) != n_bytes)
+    return facet_yaml_fail(node, "name \"%s\": expected 1 to %d letters, digits, _ or -", name, CONVERT_MAX_NAME - 1);
+  return FACET_OK;
+}
+
 static facet_status read_attribute(facet_yaml_node columns, int64_t i, convert_attribute *attribute) {
   static const char *const reserved[] = {"label", "weight",  "time", "user_id", "item_id",
                                          "hour",  "weekday", "user", "item"};
+  const size_t n_reserved = sizeof reserved / sizeof *reserved;
   const facet_option_section *section = &facet_convert_sections[SECTION_ATTRIBUTE];
   const char *name = facet_yaml_key(columns, i);
   FACET_TRY(facet_options_default(section, attribute));
   FACET_TRY(facet_options_read(section, facet_yaml_value(columns, i), NULL, attribute));
-  if (strlen(name) >= CONVERT_MAX_NAME || strpbrk(name, "./"))
-    return facet_yaml_fail(facet_yaml_key_node(columns, i),
-                           "feature name \"%s\": expected at most %d characters without \".\" and \"/\"", name,
-                           CONVERT_MAX_NAME - 1);
-  for (size_t r = 0; r < sizeof reserved / sizeof *reserved; r++)
+  FACET_TRY(check_name(facet_yaml_key_node(columns, i), name));
+  for (size_t r = 0; r < n_reserved; r++)
     if (strcmp(name, reserved[r]) == 0)
       return facet_yaml_fail(facet_yaml_key_node(columns, i),
                              "feature name \"%s\" is taken; choose another and set `column`", name);
   snprintf(attribute->name, sizeof attribute->name, "%s", name);
   if (!attribute->column[0]) snprintf(attribute->column, sizeof attribute->column, "%s", name);
   if (!attribute->vocabulary[0]) snprintf(attribute->vocabulary, sizeof attribute->vocabulary, "%s", name);
+  const facet_yaml_node vocabulary = facet_yaml_get(facet_yaml_value(columns, i), "vocabulary");
+  if (vocabulary.id) FACET_TRY(check_name(vocabulary, attribute->vocabulary));
+  for (size_t r = 0; r < n_reserved; r++)
+    if (strcmp(attribute->vocabulary, reserved[r]) == 0)
+      return facet_yaml_fail(vocabulary, "vocabulary name \"%s\" is taken; choose another", reserved[r]);
   if (attribute->type == CONVERT_ATTRIBUTE_FLOAT && attribute->separator[0])
     return facet_yaml_fail(facet_yaml_key_node(columns, i), "\"%s\" is a float: it cannot have several values", name);
   return FACET_OK;
@@ -158,8 +170,20 @@ static facet_status read_entity(facet_yaml_node root, const char *section, conve
   return FACET_OK;
 }
 
-/* Users and items must not name a feature alike. */
-static facet_status check_names(const conversion *self, const char *path) {
+/* Lists the vocabularies of the attributes, each once. */
+static void name_vocabularies(conversion *self, const convert_entity *entity) {
+  for (int a = 0; a < entity->n_attributes; a++) {
+    const convert_attribute *attribute = &entity->attributes[a];
+    int v = 0;
+    while (v < self->n_vocabularies && strcmp(self->vocabularies[v].name, attribute->vocabulary) != 0) v++;
+    if (attribute->type == CONVERT_ATTRIBUTE_FLOAT || v < self->n_vocabularies) continue;
+    snprintf(self->vocabularies[v].name, CONVERT_MAX_NAME, "%s", attribute->vocabulary);
+    self->n_vocabularies++;
+  }
+}
+
+/* What the sections must agree on. */
+static facet_status check_document(const conversion *self, const char *path) {
   const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
   for (int u = 0; u < users->n_attributes; u++)
     for (int i = 0; i < items->n_attributes; i++)
@@ -169,7 +193,7 @@ static facet_status check_names(const conversion *self, const char *path) {
   FACET_CHECK(self->options.valid_fraction + self->options.test_fraction < 1, FACET_ERROR_USAGE,
               "%s: valid_fraction %g and test_fraction %g leave nothing to train on", path,
               self->options.valid_fraction, self->options.test_fraction);
-  return FACET_OK;
+  return convert_check_schema(self);
 }
 
 static facet_status apply_sets(conversion *self) {
@@ -194,7 +218,8 @@ static facet_status read_document(conversion *self, const facet_yaml *document) 
   FACET_TRY(read_entity(root, "users", &self->entities[CONVERT_USER]));
   FACET_TRY(read_entity(root, "items", &self->entities[CONVERT_ITEM]));
   FACET_TRY(apply_sets(self));
-  return check_names(self, self->request->config);
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) name_vocabularies(self, &self->entities[e]);
+  return check_document(self, self->request->config);
 }
 
 facet_status convert_read_config(conversion *self) {

@@ -106,7 +106,7 @@ typedef struct conversion {
   bool has_pending;
   int64_t valid_from, test_from; /* times, for the split by time */
   convert_log log;
-  int n_vocabularies; /* of attributes */
+  int n_vocabularies; /* of attributes, named when the configuration is read, opened with the tables */
   convert_attribute_vocabulary vocabularies[2 * CONVERT_MAX_ATTRIBUTES];
   facet_schema *schema;
   convert_counts counts;
@@ -123,6 +123,8 @@ facet_status convert_first_user(conversion *self);
 /* The next user with its split events in self->log; *has_user = false at the end. Users with too few events are left
  * out; drops are counted in *counts. */
 facet_status convert_next_user(conversion *self, convert_counts *counts, bool *has_user);
+/* Memory of each sort in bytes: the split by time sorts the times as well. */
+size_t convert_sort_bytes(const conversion *self);
 /* Times from which the validation and test splits begin (split by time). */
 facet_status convert_find_time_limits(conversion *self);
 
@@ -135,15 +137,17 @@ facet_status convert_read_tables(conversion *self, convert_tables **tables);
 facet_status convert_write_tables(const conversion *self, const convert_tables *tables);
 void convert_destroy_tables(convert_tables **tables);
 
+/* Checks the schema that the configuration leads to, before anything is read (its errors are those of usage). */
+facet_status convert_check_schema(const conversion *self);
 /* Makes self->schema and writes schema.yaml. */
 facet_status convert_make_schema(conversion *self);
 
 /* Draws negatives and writes the shards of all splits. */
 facet_status convert_write_samples(conversion *self);
 
-/* Creates the vocabulary, or loads it from the earlier data set where it has one. */
+/* Creates the vocabulary, or loads it from the earlier data set where it has one; those of users and items it must have. */
 facet_status convert_open_vocabulary(const conversion *self, const char *name, facet_vocabulary **vocabulary);
-/* Id of a token: found, added, or 1 with `freeze`. */
+/* Id of a token that is not empty: found, added, or 1 with `freeze`. */
 facet_status convert_token_id(const conversion *self, facet_vocabulary *vocabulary, const char *token, size_t n_bytes,
                               int32_t *id);
 

@@ -1,4 +1,5 @@
 /* The log: rows of text to sorted events with raw ids. */
+#include <math.h>
 #include <string.h>
 
 #include "data/convert_internal.h"
@@ -28,6 +29,24 @@ static facet_status bad_row(conversion *self, const delimited_reader *reader, co
   return facet_error_hint("convert.drop_bad_rows: true drops and counts such rows");
 }
 
+/* Whole seconds; a fraction is cut. */
+static bool read_time(const delimited_field *field, double unit, int64_t *time) {
+  double units;
+  if (unit == 1) return delimited_int64(field, time);
+  if (!delimited_double(field, &units) || fabs(units * unit) >= 0x1p53) return false;
+  *time = (int64_t)(units * unit);
+  return true;
+}
+
+static facet_status raw_index(facet_vocabulary *raw, const delimited_reader *reader, const delimited_field *field,
+                              int32_t *index) {
+  int64_t id;
+  if (facet_vocabulary_add(raw, field->text, field->n_bytes, &id) != FACET_OK)
+    return facet_error_context("%s:%lld", delimited_path(reader), (long long)delimited_line(reader));
+  *index = (int32_t)(id - FACET_ID_FIRST);
+  return FACET_OK;
+}
+
 /* Reads one row; *event is complete when *is_good. */
 static facet_status read_row(conversion *self, const delimited_reader *reader, const log_columns *columns,
                              const delimited_field *fields, int n, convert_event *event, bool *is_good) {
@@ -43,22 +62,15 @@ static facet_status read_row(conversion *self, const delimited_reader *reader, c
   const delimited_field *user = &fields[columns->user], *item = &fields[columns->item], *time = &fields[columns->time];
   if (user->n_bytes == 0) return bad_row(self, reader, file->user, "", "a user");
   if (item->n_bytes == 0) return bad_row(self, reader, file->item, "", "an item");
-  double seconds = 0;
-  if (file->time_unit == 1 ? !delimited_int64(time, &event->time) : !delimited_double(time, &seconds))
+  if (!read_time(time, file->time_unit, &event->time))
     return bad_row(self, reader, file->time, time->text, "a time as a number");
-  if (file->time_unit != 1) event->time = (int64_t)(seconds * file->time_unit);
   if (event->time < 0) return bad_row(self, reader, file->time, time->text, "a time that is not negative");
   double rating = 0;
   if (columns->rating >= 0 && !delimited_double(&fields[columns->rating], &rating))
     return bad_row(self, reader, file->rating, fields[columns->rating].text, "a number");
   event->is_positive = columns->rating < 0 || rating >= file->rating_at_least;
-  int64_t user_id, item_id;
-  FACET_TRY(facet_vocabulary_add(self->entities[CONVERT_USER].raw, user->text, user->n_bytes, &user_id));
-  FACET_TRY(facet_vocabulary_add(self->entities[CONVERT_ITEM].raw, item->text, item->n_bytes, &item_id));
-  FACET_CHECK(user_id < INT32_MAX && item_id < INT32_MAX, FACET_ERROR_DATA, "%s:%lld: more than 2^31 users or items",
-              delimited_path(reader), (long long)delimited_line(reader));
-  event->user = (int32_t)(user_id - FACET_ID_FIRST);
-  event->item = (int32_t)(item_id - FACET_ID_FIRST);
+  FACET_TRY(raw_index(self->entities[CONVERT_USER].raw, reader, user, &event->user));
+  FACET_TRY(raw_index(self->entities[CONVERT_ITEM].raw, reader, item, &event->item));
   *is_good = true;
   return FACET_OK;
 }
@@ -102,8 +114,7 @@ facet_status convert_read_interactions(conversion *self) {
   FACET_TRY(facet_path_format(path, "%s/%s", self->input, self->interactions.file));
   FACET_TRY(facet_vocabulary_create("raw users", &self->entities[CONVERT_USER].raw));
   FACET_TRY(facet_vocabulary_create("raw items", &self->entities[CONVERT_ITEM].raw));
-  FACET_TRY(facet_sorter_create(sizeof(convert_event), compare_events, (size_t)self->options.memory_mb * 1000 * 1000,
-                                NULL, &self->sorter));
+  FACET_TRY(facet_sorter_create(sizeof(convert_event), compare_events, convert_sort_bytes(self), NULL, &self->sorter));
   FACET_TRY(delimited_open(path, &format, &reader));
   facet_status status = find_columns(reader, &self->interactions, &columns);
   if (status == FACET_OK) status = read_rows(self, reader, &columns);

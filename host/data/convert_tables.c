@@ -1,4 +1,6 @@
 /* Attributes of users and items: files to columns by id, vocabularies of their values, tables.h5. */
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +12,7 @@ typedef struct table_column {
   const convert_entity *entity;
   const convert_attribute *attribute;
   int position; /* of the column in the file */
-  double missing;
+  float missing;
   bool has_missing;
   facet_vocabulary *vocabulary; /* of the values; NULL for floats */
   int32_t *ids;                 /* [n_rows] one value */
@@ -20,6 +22,7 @@ typedef struct table_column {
   int32_t *values;
   size_t values_capacity;
   int64_t n_values, n_cut; /* values beyond `bag` are cut and counted */
+  int64_t n_unknown;       /* with --freeze: values that the earlier vocabulary lacks */
 } table_column;
 
 struct convert_tables {
@@ -28,17 +31,18 @@ struct convert_tables {
 };
 
 static facet_status attribute_vocabulary(conversion *self, const char *name, facet_vocabulary **vocabulary) {
-  for (int i = 0; i < self->n_vocabularies; i++) {
-    if (strcmp(self->vocabularies[i].name, name) != 0) continue;
-    *vocabulary = self->vocabularies[i].vocabulary;
-    return FACET_OK;
-  }
-  convert_attribute_vocabulary *added = &self->vocabularies[self->n_vocabularies];
-  snprintf(added->name, sizeof added->name, "%s", name);
-  FACET_TRY(convert_open_vocabulary(self, name, &added->vocabulary));
-  self->n_vocabularies++;
-  *vocabulary = added->vocabulary;
+  convert_attribute_vocabulary *found = self->vocabularies;
+  while (strcmp(found->name, name) != 0) found++; /* the configuration's reader listed every name */
+  if (!found->vocabulary) FACET_TRY(convert_open_vocabulary(self, name, &found->vocabulary));
+  *vocabulary = found->vocabulary;
   return FACET_OK;
+}
+
+static bool read_float(const delimited_field *field, float *value) {
+  double number;
+  if (!delimited_double(field, &number) || fabs(number) > FLT_MAX) return false;
+  *value = (float)number;
+  return true;
 }
 
 static facet_status create_column(conversion *self, const convert_entity *entity, const convert_attribute *attribute,
@@ -50,10 +54,12 @@ static facet_status create_column(conversion *self, const convert_entity *entity
   if (attribute->type == CONVERT_ATTRIBUTE_FLOAT) {
     delimited_field text = {.text = (char *)(uintptr_t)attribute->missing, .n_bytes = strlen(attribute->missing)};
     column->has_missing = attribute->missing[0] != 0;
-    FACET_CHECK(!column->has_missing || delimited_double(&text, &column->missing), FACET_ERROR_USAGE,
-                "%s: `missing` of column %s is \"%s\", expected a number", self->request->config, attribute->name,
-                attribute->missing);
-    return FACET_ALLOC(column->floats, n_rows, "attribute column");
+    FACET_CHECK(!column->has_missing || read_float(&text, &column->missing), FACET_ERROR_USAGE,
+                "%s: `missing` of column %s is \"%s\", expected a finite number", self->request->config,
+                attribute->name, attribute->missing);
+    FACET_TRY(FACET_ALLOC(column->floats, n_rows, "attribute column"));
+    for (int64_t i = FACET_ID_UNKNOWN; i < n_rows; i++) column->floats[i] = column->missing;
+    return FACET_OK;
   }
   FACET_TRY(attribute_vocabulary(self, attribute->vocabulary, &column->vocabulary));
   if (!attribute->separator[0]) {
@@ -73,12 +79,21 @@ static const char *separator_text(const char *name) {
   return name;
 }
 
-static facet_status read_bag(const conversion *self, table_column *column, int64_t row, char *text) {
+static facet_status read_token(const conversion *self, table_column *column, const delimited_reader *reader,
+                               const char *token, size_t n_bytes, int32_t *id) {
+  if (convert_token_id(self, column->vocabulary, token, n_bytes, id) != FACET_OK)
+    return facet_error_context("%s:%lld", delimited_path(reader), (long long)delimited_line(reader));
+  column->n_unknown += *id == FACET_ID_UNKNOWN;
+  return FACET_OK;
+}
+
+static facet_status read_bag(const conversion *self, table_column *column, int64_t row, const delimited_reader *reader,
+                             const char *text) {
   const char *separator = separator_text(column->attribute->separator);
   const size_t separator_bytes = strlen(separator);
   column->first[row] = column->n_values;
-  for (char *next; text; text = next) {
-    char *stop = strstr(text, separator);
+  for (const char *next; text; text = next) {
+    const char *stop = strstr(text, separator);
     next = stop ? stop + separator_bytes : NULL;
     const size_t n_bytes = stop ? (size_t)(stop - text) : strlen(text);
     if (n_bytes == 0) continue;
@@ -87,7 +102,7 @@ static facet_status read_bag(const conversion *self, table_column *column, int64
       continue;
     }
     int32_t id;
-    FACET_TRY(convert_token_id(self, column->vocabulary, text, n_bytes, &id));
+    FACET_TRY(read_token(self, column, reader, text, n_bytes, &id));
     FACET_TRY(FACET_GROW(column->values, column->values_capacity, column->n_values + 1, "attribute values"));
     column->values[column->n_values++] = id;
     column->count[row]++;
@@ -97,18 +112,32 @@ static facet_status read_bag(const conversion *self, table_column *column, int64
 
 static facet_status read_value(const conversion *self, table_column *column, int64_t row, const delimited_field *field,
                                const delimited_reader *reader) {
-  if (column->first) return read_bag(self, column, row, field->text);
+  if (column->first) return read_bag(self, column, row, reader, field->text);
   if (column->ids) {
     if (field->n_bytes == 0) return FACET_OK; /* stays unknown */
-    return convert_token_id(self, column->vocabulary, field->text, field->n_bytes, &column->ids[row]);
+    return read_token(self, column, reader, field->text, field->n_bytes, &column->ids[row]);
   }
-  double value = column->missing;
-  const bool is_given = field->n_bytes > 0 || !column->has_missing;
-  FACET_CHECK(!is_given || delimited_double(field, &value), FACET_ERROR_DATA,
+  if (field->n_bytes == 0 && column->has_missing) return FACET_OK; /* stays `missing` */
+  FACET_CHECK(read_float(field, &column->floats[row]), FACET_ERROR_DATA,
               "%s:%lld: %s is \"%s\", expected a finite number%s", delimited_path(reader),
               (long long)delimited_line(reader), column->attribute->column, field->text,
               column->has_missing ? "" : " (`missing` gives a value to empty fields)");
-  column->floats[row] = (float)value;
+  return FACET_OK;
+}
+
+/* A user or item without a row has unknown ids and empty bags; a float must have a value for it. */
+static facet_status check_missing(const convert_entity *entity, const table_column *columns, const bool *is_read) {
+  const int64_t n_rows = facet_vocabulary_size(entity->final);
+  for (int c = 0; c < entity->n_attributes; c++) {
+    if (!columns[c].floats || columns[c].has_missing) continue;
+    int64_t row = FACET_ID_FIRST;
+    while (row < n_rows && is_read[row]) row++;
+    if (row == n_rows) continue;
+    size_t n_bytes;
+    FACET_FAIL(FACET_ERROR_DATA, "%s has no row for %s \"%s\", and `missing` gives column %s no value for it",
+               entity->file.file, entity->name, facet_vocabulary_token(entity->final, row, &n_bytes),
+               columns[c].attribute->name);
+  }
   return FACET_OK;
 }
 
@@ -144,6 +173,7 @@ static facet_status read_rows(conversion *self, const convert_entity *entity, ta
     for (int c = 0; c < entity->n_attributes; c++)
       FACET_TRY_GOTO(status, done, read_value(self, &columns[c], row, &fields[columns[c].position], reader));
   }
+  FACET_TRY_GOTO(status, done, check_missing(entity, columns, is_read));
   fprintf(self->request->report,
           "%s attributes: %lld of %lld %ss have a row in %s; %lld rows of others, %lld repeated\n", entity->name,
           (long long)n_used, (long long)n_rows - FACET_ID_FIRST, entity->name, entity->file.file, (long long)n_other,
@@ -151,6 +181,17 @@ static facet_status read_rows(conversion *self, const convert_entity *entity, ta
 done:
   facet_memory_free(is_read);
   return status;
+}
+
+static void report_columns(FILE *report, const convert_entity *entity, const table_column *columns) {
+  for (int c = 0; c < entity->n_attributes; c++) {
+    if (columns[c].n_cut > 0)
+      fprintf(report, "%s.%s: %lld values beyond the first %lld of their field were cut\n", entity->name,
+              columns[c].attribute->name, (long long)columns[c].n_cut, (long long)columns[c].attribute->bag);
+    if (columns[c].n_unknown > 0)
+      fprintf(report, "%s.%s: %lld values are not in the earlier vocabulary and become unknown\n", entity->name,
+              columns[c].attribute->name, (long long)columns[c].n_unknown);
+  }
 }
 
 static facet_status read_entity(conversion *self, const convert_entity *entity, convert_tables *tables) {
@@ -167,10 +208,7 @@ static facet_status read_entity(conversion *self, const convert_entity *entity, 
     status = create_column(self, entity, &entity->attributes[c], reader, &tables->columns[tables->n_columns++]);
   if (status == FACET_OK) status = read_rows(self, entity, columns, reader);
   delimited_close(&reader);
-  for (int c = 0; c < entity->n_attributes; c++)
-    if (columns[c].n_cut > 0)
-      fprintf(self->request->report, "%s.%s: %lld values beyond the first %lld of their field were cut\n", entity->name,
-              columns[c].attribute->name, (long long)columns[c].n_cut, (long long)columns[c].attribute->bag);
+  if (status == FACET_OK) report_columns(self->request->report, entity, columns);
   return status;
 }
 

@@ -100,6 +100,11 @@ static int compare_times(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+size_t convert_sort_bytes(const conversion *self) {
+  const size_t budget = (size_t)self->options.memory_mb * 1000 * 1000;
+  return self->options.split == CONVERT_SPLIT_TIME ? budget / 2 : budget;
+}
+
 /* The times of the first validation and the first test event: quantiles over all events of users that are kept. */
 static facet_status time_quantiles(conversion *self, facet_sorter *times) {
   const int64_t n = facet_sorter_n_records(times);
@@ -121,8 +126,7 @@ facet_status convert_find_time_limits(conversion *self) {
   convert_counts ignored = {0};
   bool has_user = true;
   if (self->options.split != CONVERT_SPLIT_TIME) return FACET_OK;
-  FACET_TRY(
-      facet_sorter_create(sizeof(int64_t), compare_times, (size_t)self->options.memory_mb * 1000 * 1000, NULL, &times));
+  FACET_TRY(facet_sorter_create(sizeof(int64_t), compare_times, convert_sort_bytes(self), NULL, &times));
   facet_status status = convert_first_user(self);
   while (status == FACET_OK && has_user) {
     status = convert_next_user(self, &ignored, &has_user);
@@ -136,15 +140,28 @@ facet_status convert_find_time_limits(conversion *self) {
 
 /* ---- final ids --------------------------------------------------------------------------------------------------------- */
 
-facet_status convert_open_vocabulary(const conversion *self, const char *name, facet_vocabulary **vocabulary) {
-  if (self->request->vocabulary) {
-    char path[FACET_PATH_MAX];
-    FACET_TRY(facet_path_format(path, "%s/vocab/%s.h5", self->request->vocabulary, name));
-    if (facet_file_exists(path)) return facet_vocabulary_load(path, vocabulary);
-    FACET_CHECK(!self->request->freeze, FACET_ERROR_DATA, "%s does not exist, and --freeze allows no new vocabulary",
+/* Opens the vocabulary of the earlier data set; *vocabulary = NULL where it has none and may lack it. */
+static facet_status load_vocabulary(const conversion *self, const char *name, facet_vocabulary **vocabulary) {
+  char path[FACET_PATH_MAX];
+  const bool is_entity =
+      strcmp(name, self->entities[CONVERT_USER].name) == 0 || strcmp(name, self->entities[CONVERT_ITEM].name) == 0;
+  FACET_TRY(facet_path_format(path, "%s/vocab/%s.h5", self->request->vocabulary, name));
+  if (!facet_file_exists(path)) {
+    FACET_CHECK(!is_entity, FACET_ERROR_USAGE, "%s does not exist; --vocabulary needs the directory of a data set",
                 path);
+    FACET_CHECK(!self->request->freeze, FACET_ERROR_USAGE, "%s does not exist, and --freeze allows no new vocabulary",
+                path);
+    return FACET_OK;
   }
-  return facet_vocabulary_create(name, vocabulary);
+  FACET_TRY(facet_vocabulary_load(path, vocabulary));
+  FACET_CHECK(strcmp(facet_vocabulary_name(*vocabulary), name) == 0, FACET_ERROR_DATA,
+              "%s holds vocabulary %s, expected %s", path, facet_vocabulary_name(*vocabulary), name);
+  return FACET_OK;
+}
+
+facet_status convert_open_vocabulary(const conversion *self, const char *name, facet_vocabulary **vocabulary) {
+  if (self->request->vocabulary) FACET_TRY(load_vocabulary(self, name, vocabulary));
+  return *vocabulary ? FACET_OK : facet_vocabulary_create(name, vocabulary);
 }
 
 facet_status convert_token_id(const conversion *self, facet_vocabulary *vocabulary, const char *token, size_t n_bytes,
@@ -154,8 +171,6 @@ facet_status convert_token_id(const conversion *self, facet_vocabulary *vocabula
     found = facet_vocabulary_find(vocabulary, token, n_bytes);
   else
     FACET_TRY(facet_vocabulary_add(vocabulary, token, n_bytes, &found));
-  FACET_CHECK(found < INT32_MAX, FACET_ERROR_DATA, "vocabulary %s has more than 2^31 tokens",
-              facet_vocabulary_name(vocabulary));
   *id = (int32_t)found;
   return FACET_OK;
 }

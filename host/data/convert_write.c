@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "data/convert_internal.h"
 #include "facet/log.h"
 #include "facet/memory.h"
@@ -15,6 +16,10 @@
 static const char *const split_names[CONVERT_N_SPLITS] = {"train", "valid", "test"};
 
 /* ---- schema ----------------------------------------------------------------------------------------------------------- */
+
+static int64_t vocabulary_size(const facet_vocabulary *vocabulary) {
+  return vocabulary ? facet_vocabulary_size(vocabulary) : FACET_ID_FIRST;
+}
 
 static void print_attribute(FILE *text, const char *indent, const char *role, const convert_entity *entity,
                             const convert_attribute *attribute) {
@@ -33,13 +38,14 @@ static void print_attribute(FILE *text, const char *indent, const char *role, co
 static void print_schema(const conversion *self, FILE *text) {
   const convert_options *o = &self->options;
   const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
-  fprintf(text, "facet_schema: 1\nname: \"%s\"\nembedding_width: %lld\nvocabularies:\n", o->name,
-          (long long)o->embedding_width);
-  fprintf(text, "  user: {size: %lld}\n  item: {size: %lld}\n", (long long)facet_vocabulary_size(users->final),
-          (long long)facet_vocabulary_size(items->final));
+  char name[FACET_OPTION_MAX_YAML];
+  fprintf(text, "facet_schema: 1\nname: %s\nembedding_width: %lld\nvocabularies:\n",
+          facet_text_quote(o->name, name, sizeof name), (long long)o->embedding_width);
+  fprintf(text, "  user: {size: %lld}\n  item: {size: %lld}\n", (long long)vocabulary_size(users->final),
+          (long long)vocabulary_size(items->final));
   for (int i = 0; i < self->n_vocabularies; i++)
     fprintf(text, "  %s: {size: %lld}\n", self->vocabularies[i].name,
-            (long long)facet_vocabulary_size(self->vocabularies[i].vocabulary));
+            (long long)vocabulary_size(self->vocabularies[i].vocabulary));
   if (o->hour) fprintf(text, "  hour: {size: %d}\n", N_HOURS + FACET_ID_FIRST);
   if (o->weekday) fprintf(text, "  weekday: {size: %d}\n", N_WEEKDAYS + FACET_ID_FIRST);
   fputs("features:\n  label: {role: label}\n  time: {role: time}\n  user_id: {role: user, vocabulary: user}\n", text);
@@ -54,16 +60,31 @@ static void print_schema(const conversion *self, FILE *text) {
   fputs("      time: {role: time}\n", text);
 }
 
-facet_status convert_make_schema(conversion *self) {
-  char *text = NULL, path[FACET_PATH_MAX];
+static facet_status parse_schema(const conversion *self, facet_schema **schema) {
+  char *text = NULL;
   size_t n_bytes;
+  *schema = NULL;
   FILE *stream = open_memstream(&text, &n_bytes);
   FACET_CHECK(stream, FACET_ERROR_INTERNAL, "cannot allocate the schema's text");
   print_schema(self, stream);
   facet_status status = facet_stream_close(&stream, "the schema's text");
-  if (status == FACET_OK) status = facet_schema_parse("schema of the conversion", text, &self->schema);
+  if (status == FACET_OK) status = facet_schema_parse("schema of the conversion", text, schema);
   free(text);
-  FACET_TRY(status);
+  return status;
+}
+
+facet_status convert_check_schema(const conversion *self) {
+  facet_schema *schema;
+  const facet_status status = parse_schema(self, &schema);
+  facet_schema_destroy(&schema);
+  if (status != FACET_ERROR_DATA) return status;
+  const facet_error error = *facet_error_get();
+  FACET_FAIL(FACET_ERROR_USAGE, "%s: %s", self->request->config, error.message);
+}
+
+facet_status convert_make_schema(conversion *self) {
+  char path[FACET_PATH_MAX];
+  FACET_TRY(parse_schema(self, &self->schema));
   FACET_TRY(facet_path_format(path, "%s/schema.yaml", self->directory));
   return facet_schema_write(self->schema, path);
 }

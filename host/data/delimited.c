@@ -26,7 +26,8 @@ struct delimited_reader {
   size_t capacity, begin, end;
   int64_t line, bytes_read, bytes_total;
   int n_columns;
-  char **names; /* [n_columns] of the header, or NULL */
+  int n_pending; /* fields of the first row, read to count the columns and not yet given out */
+  char **names;  /* [n_columns] of the header, or NULL */
   delimited_field fields[DELIMITED_MAX_FIELDS];
 };
 
@@ -130,8 +131,10 @@ static facet_status split(delimited_reader *self, char *text, int *n) {
 facet_status delimited_next(delimited_reader *reader, const delimited_field **fields, int *n_fields) {
   char *line;
   size_t n_bytes;
-  *n_fields = 0;
+  *n_fields = reader->n_pending;
   *fields = reader->fields;
+  reader->n_pending = 0;
+  if (*n_fields > 0) return FACET_OK;
   do {
     FACET_TRY(next_line(reader, &line, &n_bytes));
     if (!line) return FACET_OK;
@@ -139,25 +142,21 @@ facet_status delimited_next(delimited_reader *reader, const delimited_field **fi
   return split(reader, line, n_fields);
 }
 
+/* Names or counts the columns by the first row. */
 static facet_status read_header(delimited_reader *self, bool has_names) {
   const delimited_field *fields;
   int n;
   FACET_TRY(fill(self));
-  if (self->end >= 3 && memcmp(self->buffer, "\xef\xbb\xbf", 3) == 0) self->begin = 3; /* byte order mark */
-  if (!has_names) { /* split the first row on a copy to count its columns */
-    char *newline = memchr(self->buffer + self->begin, '\n', self->end - self->begin);
-    const size_t n_bytes = (size_t)((newline ? newline : self->buffer + self->end) - (self->buffer + self->begin));
-    char *copy;
-    FACET_TRY(FACET_ALLOC(copy, n_bytes + 1, "text buffer"));
-    memcpy(copy, self->buffer + self->begin, n_bytes);
-    facet_status status = split(self, copy, &self->n_columns);
-    facet_memory_free(copy);
-    return status;
-  }
+  if (self->end >= 3 && memcmp(self->buffer, "\xef\xbb\xbf", 3) == 0)
+    self->bytes_read = (int64_t)(self->begin = 3); /* byte order mark */
   FACET_TRY(delimited_next(self, &fields, &n));
-  FACET_CHECK(n > 0, FACET_ERROR_DATA, "%s is empty; expected a header line", self->path);
-  FACET_TRY(FACET_ALLOC(self->names, n, "column names"));
+  FACET_CHECK(n > 0, FACET_ERROR_DATA, "%s is empty; expected %s", self->path, has_names ? "a header line" : "rows");
   self->n_columns = n;
+  if (!has_names) {
+    self->n_pending = n;
+    return FACET_OK;
+  }
+  FACET_TRY(FACET_ALLOC(self->names, n, "column names"));
   for (int i = 0; i < n; i++)
     if (!(self->names[i] = facet_memory_strdup(fields[i].text))) return FACET_ERROR_INTERNAL;
   return FACET_OK;

@@ -1,0 +1,51 @@
+/* facet convert: arguments, report, exit status. */
+#include "cli/program.h"
+
+static char directory[64];
+
+static void write_text(const char *name, const char *text) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  FILE *file = fopen(path, "w");
+  cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+static void create(void) {
+  program_directory_create(directory);
+  write_text("config.yaml", "convert: {name: test, min_user_events: 1}\n"
+                            "interactions: {file: log.tsv, user: user, item: item, time: time}\n");
+  write_text("log.tsv", "user\titem\ttime\nu1\ta\t1\nu1\tb\t2\nu2\tc\t1\nu2\td\t2\n");
+}
+
+static void destroy(void) {
+  program_directory_remove(directory);
+}
+
+TestSuite(cli_convert, .init = create, .fini = destroy);
+
+Test(cli_convert, help_lists_every_section) {
+  EXPECT_EXIT(0, program_run("convert --help"), "Usage: facet convert", "--vocabulary", "convert", "interactions",
+              "users, items", "columns.<feature>", "rating_at_least");
+}
+
+Test(cli_convert, a_data_set_is_made_and_described) {
+  EXPECT_EXIT(0, program_run("convert %s/config.yaml --output %s/out --set negatives=2", directory, directory),
+              "4 read from log.tsv", "4 kept as events", "train               6 samples, 2 positive");
+  EXPECT_EXIT(0, program_shell("ls %s/out", directory), "schema.yaml\ntrain\nvocab\n");
+}
+
+Test(cli_convert, input_is_where_the_files_are) {
+  EXPECT_EXIT(0, program_shell("mkdir %s/logs && mv %s/log.tsv %s/logs/", directory, directory, directory));
+  EXPECT_EXIT(4, program_run("convert %s/config.yaml --output %s/out", directory, directory), "log.tsv");
+  EXPECT_EXIT(0,
+              program_run("convert %s/config.yaml --input %s/logs --output %s/out", directory, directory, directory));
+}
+
+Test(cli_convert, exit_status) {
+  EXPECT_EXIT(2, program_run("convert %s/config.yaml", directory), "--output");
+  EXPECT_EXIT(2, program_run("convert %s/config.yaml --output %s", directory, directory), "never overwrites data");
+  EXPECT_EXIT(2, program_run("convert %s/config.yaml --output %s/out --freeze", directory, directory), "--vocabulary");
+  write_text("log.tsv", "user\titem\ttime\nu1\ta\tnoon\n");
+  EXPECT_EXIT(3, program_run("convert %s/config.yaml --output %s/out", directory, directory),
+              "data error: ", "/log.tsv:2: time is \"noon\", expected a time as a number", "drop_bad_rows");
+}

@@ -48,7 +48,7 @@ static void print_options(void) {
 
 static facet_status print_plan(const facet_graph *graph, bool with_backward) {
   facet_plan *plan = NULL;
-  FACET_TRY(facet_plan_create(graph, with_backward, &plan));
+  FACET_TRY(facet_plan_create(graph, with_backward, false, &plan));
   facet_status status = facet_plan_print(plan, stdout);
   facet_plan_destroy(&plan);
   return status;

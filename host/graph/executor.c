@@ -51,7 +51,7 @@ void *facet_executor_memory(const facet_executor *executor, const facet_tensor *
   return NULL;
 }
 
-static facet_real *gradient_memory(const facet_executor *executor, const facet_tensor *tensor) {
+facet_real *facet_executor_gradient(const facet_executor *executor, const facet_tensor *tensor) {
   const facet_plan *plan = executor->plan;
   int buffer = -1;
   if (tensor->kind == FACET_TENSOR_PARAMETER)
@@ -75,12 +75,12 @@ static void prepare_call(facet_executor *executor, int64_t i) {
     call->in_shape[k] = in->shape;
     call->in[k] = facet_executor_memory(executor, in);
     if (in->kind == FACET_TENSOR_TABLE) call->table[k] = facet_parameters_table(executor->graph->parameters, in->index);
-    if (plan->backward[i] && in->needs_gradient) call->d_in[k] = gradient_memory(executor, in);
+    if (plan->backward[i] && in->needs_gradient) call->d_in[k] = facet_executor_gradient(executor, in);
   }
   for (int k = 0; k < node->n_outputs; k++) {
     call->out_shape[k] = node->out[k]->shape;
     call->out[k] = facet_executor_memory(executor, node->out[k]);
-    if (plan->backward[i]) call->d_out[k] = gradient_memory(executor, node->out[k]);
+    if (plan->backward[i]) call->d_out[k] = facet_executor_gradient(executor, node->out[k]);
   }
   if (plan->saved[i] >= 0) call->saved = executor->memory + plan->buffer[plan->saved[i]].offset;
   if (node->scratch_bytes) call->scratch = executor->memory + plan->report.arena;
@@ -170,14 +170,15 @@ static void log_plan(const facet_executor *executor) {
               facet_format_bytes((double)report->saved), facet_format_bytes((double)report->scratch));
 }
 
-facet_status facet_executor_create(facet_graph *graph, facet_device *device, bool with_backward, facet_executor **out) {
+static facet_status create(facet_graph *graph, facet_device *device, bool with_backward, bool keep_all,
+                           facet_executor **out) {
   FACET_TRY(check_ready(graph, with_backward));
   facet_status status = FACET_OK;
   facet_executor *executor = NULL;
   FACET_TRY(FACET_ALLOC(executor, 1, "executor"));
   executor->graph = graph;
   executor->device = device;
-  FACET_TRY_GOTO(status, fail, facet_plan_create(graph, with_backward, &executor->plan));
+  FACET_TRY_GOTO(status, fail, facet_plan_create(graph, with_backward, keep_all, &executor->plan));
   FACET_TRY_GOTO(status, fail, allocate_host(executor));
   FACET_TRY_GOTO(status, fail, find_kernels(executor));
   log_plan(executor);
@@ -191,6 +192,14 @@ facet_status facet_executor_create(facet_graph *graph, facet_device *device, boo
 fail:
   facet_executor_destroy(&executor);
   return status;
+}
+
+facet_status facet_executor_create(facet_graph *graph, facet_device *device, bool with_backward, facet_executor **out) {
+  return create(graph, device, with_backward, false, out);
+}
+
+facet_status facet_executor_create_traced(facet_graph *graph, facet_device *device, facet_executor **out) {
+  return create(graph, device, true, true, out);
 }
 
 void facet_executor_destroy(facet_executor **executor) {
@@ -429,5 +438,5 @@ void *facet_executor_input(facet_executor *executor, const char *name) {
 
 facet_real *facet_executor_input_gradient(facet_executor *executor, const char *name) {
   const facet_tensor *tensor = find_tensor(executor->graph, name);
-  return tensor && tensor->kind == FACET_TENSOR_INPUT ? gradient_memory(executor, tensor) : NULL;
+  return tensor && tensor->kind == FACET_TENSOR_INPUT ? facet_executor_gradient(executor, tensor) : NULL;
 }

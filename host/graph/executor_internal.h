@@ -26,6 +26,8 @@ struct facet_executor {
 
 /* Memory of a tensor; NULL for tables. Batch inputs are those of the last forward. */
 void *facet_executor_memory(const facet_executor *executor, const facet_tensor *tensor);
+/* Gradient of a tensor in the memory of the device; NULL where the plan has none. */
+facet_real *facet_executor_gradient(const facet_executor *executor, const facet_tensor *tensor);
 /* Runs the call of one step, after filling the buffers that begin in it (seed: of the losses). */
 facet_status facet_executor_step(facet_executor *executor, int64_t step, double seed);
 

@@ -153,7 +153,7 @@ static void fill_report(facet_plan *plan, const facet_graph *graph) {
   }
 }
 
-facet_status facet_plan_create(const facet_graph *graph, bool with_backward, facet_plan **out) {
+facet_status facet_plan_create(const facet_graph *graph, bool with_backward, bool keep_all, facet_plan **out) {
   FACET_TRY(facet_graph_status(graph));
   facet_status status = FACET_OK;
   facet_planner planner = {.graph = graph};
@@ -167,6 +167,7 @@ facet_status facet_plan_create(const facet_graph *graph, bool with_backward, fac
   FACET_TRY_GOTO(status, done, plan_activations(&planner));
   FACET_TRY_GOTO(status, done, plan_gradients(&planner));
   FACET_TRY_GOTO(status, done, plan_saved(&planner));
+  for (int i = 0; keep_all && i < plan->n_buffers; i++) plan->buffer[i].last = plan->n_steps - 1;
   FACET_TRY_GOTO(status, done, facet_plan_pack(plan->buffer, plan->n_buffers, &plan->report.arena));
   fill_report(plan, graph);
 done:

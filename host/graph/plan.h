@@ -36,8 +36,9 @@ typedef struct facet_plan {
   facet_plan_report report;
 } facet_plan;
 
-/* Plans the finished graph; facet_graph_status is checked first. */
-facet_status facet_plan_create(const facet_graph *graph, bool with_backward, facet_plan **plan);
+/* Plans the finished graph; facet_graph_status is checked first. With keep_all every buffer lives to the last step, so that
+ * all can be read after it (traces). */
+facet_status facet_plan_create(const facet_graph *graph, bool with_backward, bool keep_all, facet_plan **plan);
 void facet_plan_destroy(facet_plan **plan);
 
 /* One line per buffer with offset, bytes, first and last step; a total per part. */

@@ -62,6 +62,27 @@ facet_status facet_executor_output(const facet_executor *executor, const char *n
  * the first input, parameter, table or node that has a NaN or infinite value, with its position; OK if all are finite. */
 facet_status facet_executor_find_nonfinite(facet_executor *executor);
 
+/* ---- traces: every tensor of one step --------------------------------------------------------------------------- */
+
+/* As facet_executor_create with backward, but no memory is used twice: after backward every activation and gradient can
+ * be read. */
+facet_status facet_executor_create_traced(facet_graph *graph, facet_device *device, facet_executor **executor);
+
+/* The batch's inputs, then the outputs of all nodes in the order of execution. */
+typedef struct facet_traced_tensor {
+  const char *name;
+  facet_dtype dtype;
+  facet_shape shape;
+  bool is_input;
+  bool is_random;             /* output of an operator without inputs: a random draw */
+  const void *value;          /* in the memory of the device */
+  const facet_real *gradient; /* of the same; NULL where the step needs none */
+} facet_traced_tensor;
+int64_t facet_executor_n_traced(const facet_executor *executor);
+facet_traced_tensor facet_executor_traced(const facet_executor *executor, int64_t i);
+
+/* ---- tests ------------------------------------------------------------------------------------------------------ */
+
 /* Tests: memory of a graph input made by facet_graph_input or of a named activation (kept alive only if it is an output,
  * loss or monitor), and the gradient of such an input after backward; NULL if there is none. */
 void *facet_executor_input(facet_executor *executor, const char *name);

@@ -77,7 +77,7 @@ Test(plan, lifetimes_by_hand) {
   facet_tensor *e = test_unary(f.graph, &test_exponential, "e", test_unary(f.graph, &test_curve, "c", y));
   facet_graph_loss(f.graph, "l", test_unary(f.graph, &test_mean, "l", e), 1);
   facet_plan *plan = NULL;
-  EXPECT_OK(facet_plan_create(f.graph, true, &plan));
+  EXPECT_OK(facet_plan_create(f.graph, true, false, &plan));
   cr_assert_eq(plan->n_steps, 8);
   expect_life(plan, FACET_PLAN_ACTIVATION, "y", 0, 1); /* curve keeps what it needs in saved memory */
   expect_life(plan, FACET_PLAN_ACTIVATION, "c", 1, 2);
@@ -93,10 +93,14 @@ Test(plan, lifetimes_by_hand) {
   cr_assert_eq(plan->report.gradients, 3 * tensor + sizeof(facet_real));
   cr_assert_eq(plan->report.saved, tensor);
   facet_plan_destroy(&plan);
-  EXPECT_OK(facet_plan_create(f.graph, false, &plan));
+  EXPECT_OK(facet_plan_create(f.graph, false, false, &plan));
   cr_assert_eq(plan->report.gradients, 0);
   expect_life(plan, FACET_PLAN_SAVED, "c", 1, 1);
   expect_life(plan, FACET_PLAN_ACTIVATION, "e", 2, 3);
+  facet_plan_destroy(&plan);
+  EXPECT_OK(facet_plan_create(f.graph, true, true, &plan)); /* for traces: all to the end */
+  expect_life(plan, FACET_PLAN_ACTIVATION, "y", 0, 7);
+  expect_life(plan, FACET_PLAN_GRADIENT, "l", 4, 7);
   facet_plan_destroy(&plan);
   test_fixture_close(&f);
 }
@@ -110,7 +114,7 @@ Test(plan, tables_keep_gradients_to_the_end) {
   facet_graph_output(f.graph, "logit", dead);
   facet_graph_loss(f.graph, "l", test_unary(f.graph, &test_mean, "l", rows), 1);
   facet_plan *plan = NULL;
-  EXPECT_OK(facet_plan_create(f.graph, true, &plan));
+  EXPECT_OK(facet_plan_create(f.graph, true, false, &plan));
   cr_assert(plan->backward[0] && !plan->backward[1] && plan->backward[2]);
   cr_assert_null(find_buffer(plan, FACET_PLAN_GRADIENT, "dead"));
   expect_life(plan, FACET_PLAN_GRADIENT, "rows", 3, 5);
@@ -125,7 +129,7 @@ Test(plan, random_graphs) {
     test_random_graph(f.graph, seed, 30, false);
     for (int backward = 0; backward < 2; backward++) {
       facet_plan *plan = NULL;
-      EXPECT_OK(facet_plan_create(f.graph, backward, &plan));
+      EXPECT_OK(facet_plan_create(f.graph, backward, false, &plan));
       expect_packed(plan->buffer, plan->n_buffers, plan->report.arena);
       for (int i = 0; i < plan->n_buffers; i++)
         cr_assert(plan->buffer[i].first <= plan->buffer[i].last && plan->buffer[i].last < plan->n_steps);
@@ -139,7 +143,7 @@ Test(plan, print_has_every_buffer_and_total) {
   test_fixture f = test_fixture_open(4);
   test_random_graph(f.graph, 1, 6, false);
   facet_plan *plan = NULL;
-  EXPECT_OK(facet_plan_create(f.graph, true, &plan));
+  EXPECT_OK(facet_plan_create(f.graph, true, false, &plan));
   char *text = NULL;
   size_t n = 0;
   FILE *stream = open_memstream(&text, &n);

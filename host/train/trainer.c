@@ -249,6 +249,7 @@ static facet_status evaluate_when_due(facet_trainer *t) {
     describe_progress(t);
   }
   t->state.last_evaluation_step = t->state.step;
+  t->evaluated = true;
   return FACET_OK;
 }
 
@@ -264,7 +265,7 @@ static facet_status save(facet_trainer *t) {
   if (state->step > 0 && state->best_step == state->step)
     FACET_TRY(facet_checkpoint_mark_best(t->request->run_directory, state->step));
   t->saved_step = state->step;
-  t->improved = false;
+  t->improved = t->evaluated = false;
   return facet_checkpoint_prune(t->request->run_directory, state->step, t->config->train.keep_checkpoints);
 }
 
@@ -274,7 +275,7 @@ static facet_status checkpoint_when_due(facet_trainer *t) {
   const int64_t every = t->config->train.checkpoint_every, step = t->state.step;
   const bool starts_elsewhere = t->start[0] && t->saved_step < 0;
   const bool due = every > 0 ? step % every == 0 : t->state.last_evaluation_step == step;
-  if (step == t->saved_step && !t->improved) return FACET_OK;
+  if (step == t->saved_step && !t->evaluated) return FACET_OK;
   return due || starts_elsewhere || t->improved || !wants_update(t) ? save(t) : FACET_OK;
 }
 

@@ -34,7 +34,8 @@ typedef struct facet_trainer {
   int64_t total_steps;   /* updates of the whole training */
   int64_t saved_step;    /* of the newest checkpoint; −1: none */
   int64_t first_samples; /* state.samples when this process began */
-  bool improved;         /* the last evaluation was the best so far and is not yet saved */
+  bool evaluated;        /* an evaluation is not yet saved */
+  bool improved;         /* it was the best so far */
   facet_log_window window;
   double weight_sum;        /* Σ valid · weight of the present update */
   int64_t n_update_samples; /* of the present update */

@@ -315,18 +315,36 @@ uint64_t facet_hash64(const void *data, size_t n_bytes) {
   return XXH3_64bits(data, n_bytes);
 }
 
+/* What the holder of a lock wrote into it. */
+static void read_holder(int descriptor, char *holder, size_t n_bytes) {
+  const ssize_t n = pread(descriptor, holder, n_bytes - 1, 0);
+  holder[n > 0 ? n : 0] = 0;
+  holder[strcspn(holder, "\n")] = 0;
+  if (!holder[0]) snprintf(holder, n_bytes, "unknown");
+}
+
+/* The exclusive lock. A query holds it for an instant, so it is tried for a tenth of a second; 0 or errno. */
+static int try_lock(int descriptor) {
+  int reason = 0;
+  for (int i = 0; i < 10; i++) {
+    reason = flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    if (reason != EWOULDBLOCK) return reason;
+    usleep(10000);
+  }
+  return reason;
+}
+
 facet_status facet_lock_acquire(const char *path, facet_lock *lock) {
-  char holder[256] = "", host[128] = "";
+  char holder[256], host[128] = "";
   lock->descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (lock->descriptor < 0) IO_FAIL("create", path);
-  if (flock(lock->descriptor, LOCK_EX | LOCK_NB) != 0) {
-    const int reason = errno;
-    ssize_t n = read(lock->descriptor, holder, sizeof holder - 1);
+  const int reason = try_lock(lock->descriptor);
+  if (reason != 0) {
+    read_holder(lock->descriptor, holder, sizeof holder);
     close(lock->descriptor);
     lock->descriptor = -1;
-    if (n > 0) holder[strcspn(holder, "\n")] = 0;
     FACET_CHECK(reason == EWOULDBLOCK, FACET_ERROR_IO, "cannot lock %s: %s", path, strerror(reason));
-    FACET_FAIL(FACET_ERROR_IO, "%s is held by a live process: %s", path, holder[0] ? holder : "unknown");
+    FACET_FAIL(FACET_ERROR_IO, "%s is held by a live process: %s", path, holder);
   }
   gethostname(host, sizeof host - 1);
   int n = snprintf(holder, sizeof holder, "process %ld on host %s\n", (long)getpid(), host);
@@ -336,6 +354,21 @@ facet_status facet_lock_acquire(const char *path, facet_lock *lock) {
   if (status == FACET_OK) status = write_all(lock->descriptor, path, holder, (size_t)n);
   if (status != FACET_OK) facet_lock_release(lock);
   return status;
+}
+
+facet_status facet_lock_query(const char *path, bool *is_held, char *holder, size_t n_bytes) {
+  *is_held = false;
+  holder[0] = 0;
+  const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0 && errno == ENOENT) return FACET_OK;
+  if (descriptor < 0) IO_FAIL("open", path);
+  *is_held = flock(descriptor, LOCK_SH | LOCK_NB) != 0;
+  const int reason = *is_held ? errno : 0;
+  if (*is_held) read_holder(descriptor, holder, n_bytes);
+  close(descriptor);
+  FACET_CHECK(reason == 0 || reason == EWOULDBLOCK, FACET_ERROR_IO, "cannot ask for the lock %s: %s", path,
+              strerror(reason));
+  return FACET_OK;
 }
 
 void facet_lock_release(facet_lock *lock) {

@@ -62,6 +62,9 @@ typedef struct facet_lock {
 } facet_lock;
 facet_status facet_lock_acquire(const char *path, facet_lock *lock);
 void facet_lock_release(facet_lock *lock);
+/* Whether a live process holds the lock, and which ("process 12 on host x", or "unknown") into holder[n_bytes]. Changes
+ * nothing; a missing file is not held. */
+facet_status facet_lock_query(const char *path, bool *is_held, char *holder, size_t n_bytes);
 
 /* Closes a stream after checking that everything was written, and sets it to NULL, also on failure. NULL is fine. */
 facet_status facet_stream_close(FILE **stream, const char *path);

@@ -2,9 +2,11 @@
 #include "facet/file.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -233,6 +235,40 @@ Test(file, a_lock_is_held_once_and_again_after_its_release) {
   cr_assert(facet_lock_acquire(in_root("lock"), &lock) == FACET_OK);
   facet_lock_release(&lock);
   cr_assert(facet_lock_acquire(in_root("missing/lock"), &lock) == FACET_ERROR_IO);
+}
+
+Test(file, a_lock_can_be_asked_for_without_taking_it) {
+  facet_lock lock;
+  bool is_held = true;
+  char holder[256], expected[64];
+  cr_assert(facet_lock_query(in_root("lock"), &is_held, holder, sizeof holder) == FACET_OK && !is_held);
+  cr_assert(!facet_file_exists(in_root("lock")));
+  cr_assert(facet_lock_acquire(in_root("lock"), &lock) == FACET_OK);
+  cr_assert(facet_lock_query(in_root("lock"), &is_held, holder, sizeof holder) == FACET_OK && is_held);
+  snprintf(expected, sizeof expected, "process %ld on host ", (long)getpid());
+  cr_assert(strstr(holder, expected) && !strchr(holder, '\n'), "%s", holder);
+  facet_lock_release(&lock);
+  cr_assert(facet_lock_query(in_root("lock"), &is_held, holder, sizeof holder) == FACET_OK && !is_held && !holder[0]);
+  cr_assert(facet_lock_query(in_root("lock/x"), &is_held, holder, sizeof holder) == FACET_ERROR_IO);
+}
+
+/* A query holds the lock for an instant; that is no live run. */
+Test(file, a_lock_waits_for_a_query) {
+  facet_lock lock;
+  int ready[2];
+  char byte;
+  cr_assert(facet_file_write(in_root("lock"), "", 0) == FACET_OK && pipe(ready) == 0);
+  pid_t child = fork();
+  if (child == 0) {
+    const int descriptor = open(in_root("lock"), O_RDONLY);
+    if (flock(descriptor, LOCK_SH) != 0 || write(ready[1], "x", 1) != 1) _exit(1);
+    usleep(30000);
+    _exit(0);
+  }
+  cr_assert(read(ready[0], &byte, 1) == 1);
+  cr_assert(facet_lock_acquire(in_root("lock"), &lock) == FACET_OK);
+  facet_lock_release(&lock);
+  waitpid(child, NULL, 0);
 }
 
 Test(file, a_killed_holder_frees_the_lock) {

@@ -18,8 +18,7 @@ struct facet_dataset {
   int64_t *first_row;  /* [n_parts + 1] of each part, then the number of rows */
 };
 
-/* Part names must be part-00000.h5, part-00001.h5, … without a gap; what a writer left unfinished is skipped. */
-static facet_status count_parts(const char *directory, int *n_parts) {
+facet_status facet_dataset_count_parts(const char *directory, int *n_parts) {
   facet_arena *arena = NULL;
   char **names;
   int64_t n_names;
@@ -53,7 +52,7 @@ done:
 static facet_status open_parts(facet_dataset *dataset) {
   char path[FACET_PATH_MAX];
   FACET_TRY(facet_path_format(path, "%s/%s", dataset->path, dataset->split));
-  FACET_TRY(count_parts(path, &dataset->n_parts));
+  FACET_TRY(facet_dataset_count_parts(path, &dataset->n_parts));
   FACET_TRY(FACET_ALLOC(dataset->parts, dataset->n_parts, "parts of a data set"));
   FACET_TRY(FACET_ALLOC(dataset->first_row, dataset->n_parts + 1, "parts of a data set"));
   for (int p = 0; p < dataset->n_parts; p++) {

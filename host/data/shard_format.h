@@ -1,4 +1,4 @@
-/* What the shard's writer, reader and verifier share. */
+/* What the writers, readers and verifiers of shards, attribute tables and vocabularies share. */
 #ifndef FACET_SHARD_FORMAT_H
 #define FACET_SHARD_FORMAT_H
 
@@ -9,6 +9,7 @@
 
 #define FACET_SHARD_VERSION 1
 #define FACET_TABLES_VERSION 1
+#define FACET_VOCABULARY_VERSION 1
 #define FACET_SHARD_MAX_NAME 256 /* "/events/<seq>/<column>/offsets" with names of at most 64 bytes */
 
 /* The type that a feature's values are written with. */

@@ -97,51 +97,93 @@ static facet_status read_offsets(facet_column *column, const char *path, int64_t
   return FACET_OK;
 }
 
-/* Opens one data set, reads it by the feature's type (or as offsets of a bag) and closes it again. */
-static facet_status read_part(const facet_schema *schema, hid_t file, const char *path, const char *name,
-                              const facet_feature *feature, int64_t n_rows, bool is_offsets, facet_attribute *out) {
-  facet_column *column = NULL;
-  const facet_feature_type type = is_offsets ? FACET_FEATURE_INT64 : feature->type;
-  FACET_TRY(facet_column_open(file, path, NULL, name, (facet_column_expect){type, feature->length, n_rows}, &column));
-  const facet_status status = is_offsets ? read_offsets(column, path, feature->bag, &out->offsets)
-                              : type == FACET_FEATURE_ID
-                                  ? read_ids(column, path, &schema->vocabularies[feature->vocabulary], &out->ids)
-                                  : read_floats(column, path, feature->length, &out->floats);
-  facet_column_close(&column);
+/* The offsets of a bag, and the number of values that they end with. */
+static facet_status open_offsets(hid_t file, const char *path, const char *name, int64_t n_rows, facet_column **offsets,
+                                 int64_t *n_values) {
+  FACET_TRY(
+      facet_column_open(file, path, NULL, name, (facet_column_expect){FACET_FEATURE_INT64, 1, n_rows + 1}, offsets));
+  FACET_TRY(facet_column_read_int64(*offsets, n_rows, 1, n_values));
+  FACET_CHECK(*n_values >= 0, FACET_ERROR_DATA, "%s: %s: row %" PRId64 ": %" PRId64 ", expected 0 or more", path, name,
+              n_rows, *n_values);
+  return FACET_OK;
+}
+
+facet_status facet_tables_open_column(const facet_schema *schema, hid_t file, const char *path,
+                                      const facet_feature *feature, facet_column **values, facet_column **offsets) {
+  const facet_vocabulary_info *table = &schema->vocabularies[schema->features[feature->join].vocabulary];
+  const bool is_bag = feature->bag > 0;
+  char name[FACET_SHARD_MAX_NAME];
+  int64_t n_values = table->size;
+  facet_status status;
+  *values = *offsets = NULL;
+  if (is_bag) {
+    snprintf(name, sizeof name, "/%s/%s/offsets", table->name, feature->column);
+    FACET_TRY_GOTO(status, fail, open_offsets(file, path, name, table->size, offsets, &n_values));
+  }
+  snprintf(name, sizeof name, "/%s/%s%s", table->name, feature->column, is_bag ? "/values" : "");
+  const facet_column_expect expect = {feature->type, feature->length, n_values};
+  FACET_TRY_GOTO(status, fail, facet_column_open(file, path, NULL, name, expect, values));
+  return FACET_OK;
+fail:
+  facet_column_close(offsets);
   return status;
 }
 
 static facet_status read_attribute(const facet_schema *schema, hid_t file, const char *path,
                                    const facet_feature *feature, facet_attribute *out) {
-  const facet_vocabulary_info *table = &schema->vocabularies[schema->features[feature->join].vocabulary];
-  char name[FACET_SHARD_MAX_NAME];
-  out->n_rows = table->size;
-  snprintf(name, sizeof name, "/%s/%s", table->name, feature->column);
-  if (feature->bag == 0) return read_part(schema, file, path, name, feature, table->size, false, out);
-  snprintf(name, sizeof name, "/%s/%s/offsets", table->name, feature->column);
-  FACET_TRY(read_part(schema, file, path, name, feature, table->size + 1, true, out));
-  snprintf(name, sizeof name, "/%s/%s/values", table->name, feature->column);
-  return read_part(schema, file, path, name, feature, out->offsets[table->size], false, out);
+  facet_column *values, *offsets;
+  facet_status status;
+  out->n_rows = schema->vocabularies[schema->features[feature->join].vocabulary].size;
+  FACET_TRY(facet_tables_open_column(schema, file, path, feature, &values, &offsets));
+  if (offsets) FACET_TRY_GOTO(status, done, read_offsets(offsets, path, feature->bag, &out->offsets));
+  status = feature->type == FACET_FEATURE_ID
+               ? read_ids(values, path, &schema->vocabularies[feature->vocabulary], &out->ids)
+               : read_floats(values, path, feature->length, &out->floats);
+done:
+  facet_column_close(&values);
+  facet_column_close(&offsets);
+  return status;
+}
+
+static facet_status open_tables(const char *path, hid_t *file) {
+  FACET_TRY(facet_hdf5_open(path, file));
+  const facet_status status = facet_hdf5_check_format(*file, "tables", FACET_TABLES_VERSION);
+  if (status != FACET_OK) facet_hdf5_discard(file);
+  return status;
 }
 
 facet_status facet_tables_read(const facet_schema *schema, const char *path, facet_attribute *attributes) {
-  hid_t file = -1;
-  facet_status status;
-  FACET_TRY_GOTO(status, done, facet_hdf5_open(path, &file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_check_format(file, "tables", FACET_TABLES_VERSION));
-  for (int i = 0; i < schema->n_features; i++)
+  hid_t file;
+  facet_status status = FACET_OK;
+  FACET_TRY(open_tables(path, &file));
+  for (int i = 0; status == FACET_OK && i < schema->n_features; i++)
     if (schema->features[i].join >= 0)
-      FACET_TRY_GOTO(status, done, read_attribute(schema, file, path, &schema->features[i], &attributes[i]));
-done:
+      status = read_attribute(schema, file, path, &schema->features[i], &attributes[i]);
+  facet_hdf5_discard(&file);
+  return status;
+}
+
+static void free_attribute(facet_attribute *attribute) {
+  facet_memory_free((void *)attribute->ids);
+  facet_memory_free((void *)attribute->offsets);
+  facet_memory_free((void *)attribute->floats);
+  *attribute = (facet_attribute){0};
+}
+
+facet_status facet_tables_verify(const facet_schema *schema, const char *path) {
+  hid_t file;
+  facet_status status = FACET_OK;
+  FACET_TRY(open_tables(path, &file));
+  for (int i = 0; status == FACET_OK && i < schema->n_features; i++) {
+    facet_attribute attribute = {0};
+    if (schema->features[i].join < 0) continue;
+    status = read_attribute(schema, file, path, &schema->features[i], &attribute);
+    free_attribute(&attribute);
+  }
   facet_hdf5_discard(&file);
   return status;
 }
 
 void facet_tables_free(const facet_schema *schema, facet_attribute *attributes) {
-  for (int i = 0; attributes && i < schema->n_features; i++) {
-    facet_memory_free((void *)attributes[i].ids);
-    facet_memory_free((void *)attributes[i].offsets);
-    facet_memory_free((void *)attributes[i].floats);
-    attributes[i] = (facet_attribute){0};
-  }
+  for (int i = 0; attributes && i < schema->n_features; i++) free_attribute(&attributes[i]);
 }

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "data/hdf5.h"
+#include "data/shard_format.h"
 #include "facet/file.h"
 #include "facet/memory.h"
 #include "facet/schema.h"
 
-#define VOCABULARY_VERSION 1
 #define MAX_TOKEN_BYTES ((size_t)1 << 20)
 
 struct facet_vocabulary {
@@ -182,7 +182,7 @@ facet_status facet_vocabulary_save(const facet_vocabulary *vocabulary, const cha
   FACET_TRY(facet_path_format(temporary, "%s.tmp", path));
   facet_status status;
   FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_set_format(file, "vocabulary", VOCABULARY_VERSION));
+  FACET_TRY_GOTO(status, done, facet_hdf5_set_format(file, "vocabulary", FACET_VOCABULARY_VERSION));
   FACET_TRY_GOTO(status, done, facet_hdf5_set_string(file, "name", vocabulary->name));
   FACET_TRY_GOTO(status, done, facet_hdf5_set_int64(file, "size", size));
   FACET_TRY_GOTO(status, done, facet_hdf5_set_uint64(file, "hash", facet_vocabulary_hash_prefix(vocabulary, size)));
@@ -258,7 +258,7 @@ facet_status facet_vocabulary_load(const char *path, facet_vocabulary **vocabula
   facet_status status;
   *vocabulary = NULL;
   FACET_TRY_GOTO(status, done, facet_hdf5_open(path, &file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_check_format(file, "vocabulary", VOCABULARY_VERSION));
+  FACET_TRY_GOTO(status, done, facet_hdf5_check_format(file, "vocabulary", FACET_VOCABULARY_VERSION));
   FACET_TRY_GOTO(status, done, facet_hdf5_get_string(file, "name", name, sizeof name));
   FACET_TRY_GOTO(status, done, facet_hdf5_get_int64(file, "size", &size));
   FACET_TRY_GOTO(status, done, facet_vocabulary_create(name, vocabulary));

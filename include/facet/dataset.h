@@ -22,6 +22,10 @@ int64_t facet_dataset_n_samples(const facet_dataset *dataset);
 int facet_dataset_n_parts(const facet_dataset *dataset);
 facet_shard *facet_dataset_part(const facet_dataset *dataset, int part);
 
+/* Number of parts in the directory of a split: part-00000.h5, part-00001.h5, … A gap between them, or none at all, is an
+ * error; what a writer left unfinished is skipped. */
+facet_status facet_dataset_count_parts(const char *directory, int *n_parts);
+
 /* Part that holds a row, and the row's index in it. */
 int facet_dataset_locate(const facet_dataset *dataset, int64_t row, int64_t *row_in_part);
 

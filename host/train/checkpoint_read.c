@@ -119,7 +119,7 @@ static facet_status get_field_double(hid_t file, const char *name, double *value
   return facet_hdf5_get_double(file, name, value);
 }
 
-static facet_status read_state(hid_t file, facet_train_state *state) {
+facet_status checkpoint_read_state(hid_t file, facet_train_state *state) {
 #define FACET_FIELD(type, name) FACET_TRY(get_field_##type(file, #name, &state->name));
   FACET_TRAIN_STATE_LIST(FACET_FIELD)
 #undef FACET_FIELD
@@ -172,7 +172,7 @@ static facet_status check_schema(const char *path, const facet_schema *schema) {
 static facet_status read_content(hid_t file, const char *path, const facet_checkpoint *checkpoint) {
   facet_parameters *parameters = checkpoint->parameters;
   FACET_TRY(facet_hdf5_check_format(file, "checkpoint", CHECKPOINT_VERSION));
-  if (checkpoint->state) FACET_TRY(read_state(file, checkpoint->state));
+  if (checkpoint->state) FACET_TRY(checkpoint_read_state(file, checkpoint->state));
   if (checkpoint->log_sums)
     FACET_TRY(facet_hdf5_read(file, "log_sums", FACET_HDF5_DOUBLE, 1, &checkpoint->n_log_sums, checkpoint->log_sums));
   if (checkpoint->schema) FACET_TRY(check_vocabularies(file, path, checkpoint->schema, checkpoint->config));

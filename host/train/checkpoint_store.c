@@ -71,6 +71,23 @@ done:
   return status;
 }
 
+facet_status checkpoint_list(const char *run_directory, facet_arena *arena, char ***paths, int64_t *n_paths) {
+  entry *entries;
+  char path[FACET_PATH_MAX];
+  facet_status status;
+  FACET_TRY_GOTO(status, done, list_entries(run_directory, &entries, n_paths));
+  *paths = facet_arena_alloc(arena, (size_t)*n_paths, sizeof **paths);
+  FACET_TRY_GOTO(status, done, *paths ? FACET_OK : FACET_ERROR_INTERNAL);
+  for (int64_t i = 0; i < *n_paths; i++) {
+    FACET_TRY_GOTO(status, done, entry_path(path, run_directory, entries[i]));
+    (*paths)[i] = facet_arena_strdup(arena, path);
+    FACET_TRY_GOTO(status, done, (*paths)[i] ? FACET_OK : FACET_ERROR_INTERNAL);
+  }
+done:
+  facet_memory_free(entries);
+  return status;
+}
+
 /* ---- the newest and the best -------------------------------------------------------------------------------------- */
 
 /* Only damage (FACET_ERROR_IO) makes an older checkpoint an answer. */
@@ -99,8 +116,7 @@ facet_status facet_checkpoint_newest(const char *run_directory, char *path) {
   return status;
 }
 
-/* Step that `best` points at; −1 if there is none. */
-static int64_t best_step(const char *run_directory) {
+int64_t checkpoint_best_step(const char *run_directory) {
   char link[FACET_PATH_MAX], target[MAX_NAME];
   entry e;
   if (facet_path_format(link, "%s/checkpoints/best", run_directory) != FACET_OK) return -1;
@@ -117,7 +133,7 @@ facet_status facet_checkpoint_resolve(const char *path, char *checkpoint_path) {
   FACET_TRY(facet_path_format(inner, "%s/checkpoints", path));
   FACET_CHECK(facet_directory_exists(inner), FACET_ERROR_USAGE,
               "%s is neither a checkpoint (manifest.json) nor the directory of a run (checkpoints/)", path);
-  const int64_t best = best_step(path);
+  const int64_t best = checkpoint_best_step(path);
   if (best >= 0) return checkpoint_step_path(checkpoint_path, path, best);
   FACET_TRY(facet_checkpoint_newest(path, checkpoint_path));
   FACET_CHECK(checkpoint_path[0], FACET_ERROR_USAGE, "%s holds no checkpoint", inner);
@@ -126,7 +142,7 @@ facet_status facet_checkpoint_resolve(const char *path, char *checkpoint_path) {
 
 facet_status facet_checkpoint_mark_best(const char *run_directory, int64_t step) {
   char link[FACET_PATH_MAX], temporary[FACET_PATH_MAX], target[MAX_NAME];
-  if (best_step(run_directory) == step) return FACET_OK;
+  if (checkpoint_best_step(run_directory) == step) return FACET_OK;
   FACET_TRY(facet_path_format(link, "%s/checkpoints/best", run_directory));
   FACET_TRY(facet_path_format(temporary, "%s/checkpoints/.tmp-best", run_directory));
   snprintf(target, sizeof target, STEP_FORMAT, (long long)step);
@@ -152,7 +168,7 @@ facet_status facet_checkpoint_prune(const char *run_directory, int64_t step, int
   entry *entries;
   int64_t n_entries, n_kept = 0;
   facet_status status = list_entries(run_directory, &entries, &n_entries);
-  const int64_t best = best_step(run_directory);
+  const int64_t best = checkpoint_best_step(run_directory);
   for (int64_t i = 0; status == FACET_OK && i < n_entries; i++) {
     if (entries[i].step > step) continue;
     if (n_kept++ < (keep > 1 ? keep : 1) || (entries[i].step == best && !entries[i].is_old)) continue;

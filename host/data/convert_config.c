@@ -98,7 +98,7 @@ static const facet_option attribute_table[] = {
      "Vocabulary; empty: the feature's name."},
     {"width", FACET_OPTION_INT, ATTRIBUTE(width), "0", 0, 4096, NULL, "Embedding width; 0: convert.embedding_width."},
     {"missing", FACET_OPTION_STRING, ATTRIBUTE(missing), "", 0, 0, NULL,
-     "float: value of an empty field; without it an empty field is an error."},
+     "float: value of an empty field, and of a user or item without a row; without it these are errors."},
     {0}};
 
 enum { SECTION_CONVERT, SECTION_INTERACTIONS, SECTION_ENTITY, SECTION_ATTRIBUTE, N_SECTIONS };

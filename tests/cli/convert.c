@@ -1,6 +1,9 @@
 /* facet convert: arguments, report, exit status. */
 #include "cli/program.h"
 
+#include "facet/convert.h"
+#include "facet/file.h"
+
 static char directory[64];
 
 static void write_text(const char *name, const char *text) {
@@ -48,4 +51,21 @@ Test(cli_convert, exit_status) {
   write_text("log.tsv", "user\titem\ttime\nu1\ta\tnoon\n");
   EXPECT_EXIT(3, program_run("convert %s/config.yaml --output %s/out", directory, directory),
               "data error: ", "/log.tsv:2: time is \"noon\", expected a time as a number", "drop_bad_rows");
+}
+
+/* docs/convert.md holds the tables of options as they are; the message gives the text to put there. */
+Test(cli_convert, the_reference_is_up_to_date) {
+  char *document, *table;
+  size_t n_bytes;
+  cr_assert(facet_file_read(FACET_SOURCE_DIR "/docs/convert.md", 1 << 20, &document, &n_bytes) == FACET_OK);
+  for (int i = 0; i < facet_convert_n_sections; i++) {
+    const facet_option_section *section = &facet_convert_sections[i];
+    FILE *out = open_memstream(&table, &n_bytes);
+    fprintf(out, "### %s\n\n%s\n\n", section->name, section->help);
+    facet_options_print_markdown(section, out);
+    fclose(out);
+    cr_assert(strstr(document, table), "docs/convert.md lacks:\n%s", table);
+    free(table);
+  }
+  facet_memory_free(document);
 }

@@ -279,6 +279,7 @@ Test(batch_errors, labels_and_weights) {
   EXPECT_ERROR(2, "/samples/label", 13, 0.5, "part-00002.h5", "/samples/label", "row 13", "0.5", "expected 0 or 1");
   EXPECT_ERROR(2, "/samples/label", 13, NAN, "part-00002.h5", "/samples/label", "row 13", "nan");
   EXPECT_ERROR(0, "/samples/weight", 5, -0.25, "part-00000.h5", "/samples/weight", "row 5", "-0.25", "≥ 0");
+  EXPECT_ERROR(0, "/samples/weight", 5, INFINITY, "part-00000.h5", "/samples/weight", "row 5", "inf", "finite");
 }
 
 Test(batch_errors, windows_outside_the_events) {
@@ -286,6 +287,13 @@ Test(batch_errors, windows_outside_the_events) {
   EXPECT_ERROR(0, "/samples/history/start", 4, 60, "part-00000.h5", "row 4", "starts at 60", "60");
   EXPECT_ERROR(1, "/samples/history/length", 0, -3, "part-00001.h5", "row 0", "-3");
   EXPECT_ERROR(1, "/samples/history/length", 0, 10, "part-00001.h5", "row 0", "length 10", "9");
+  EXPECT_ERROR(2, "/samples/history/start", 9, 9e18, "part-00002.h5", "row 9", "starts at 9000000000000000000", "200");
+}
+
+/* Inside the events, but longer than the schema's max_length: what the oldest events are would depend on the reader. */
+Test(batch_errors, windows_longer_than_the_schema_allows) {
+  EXPECT_ERROR(2, "/samples/history/length", 10, 7, "part-00002.h5", "/samples/history/length", "row 10", "length 7",
+               "expected 0 to 6");
 }
 
 Test(batch_errors, bags_that_are_too_long_or_unordered) {

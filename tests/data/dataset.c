@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "foreign.h"
+
 static const int32_t category[7] = {0, 1, 2, 3, 2, 3, 2};
 static const int64_t genre_offsets[8] = {0, 0, 0, 1, 3, 6, 6, 7};
 static const int32_t genres[7] = {2, 3, 4, 2, 3, 4, 2};
@@ -104,7 +106,42 @@ Test(dataset, bad_attributes_are_errors) {
                "expected 0 to 3");
   EXPECT_OK(write_tables(&f, category, bad_image));
   EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "/item/image: row 2: nan", "finite");
+  EXPECT_OK(write_tables(&f, (const int32_t[7]){0, 1, 2, -1, 2, 3, 2}, image));
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "/item/category: row 3: id -1");
   EXPECT_OK(facet_tables_write(f.schema, fixture_path(&f, "tables.h5"), NULL, 0));
   EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "item/category", "missing");
+  fixture_destroy(&f);
+}
+
+/* Tables of another size than their vocabulary, of other types, and bags whose offsets are no offsets. */
+Test(dataset, tables_that_do_not_fit_their_vocabulary) {
+  fixture f;
+  facet_dataset *d;
+  write_dataset(&f, 1);
+  const char *path = fixture_path(&f, "tables.h5");
+#define REFUSED(change, ...)                                                                                           \
+  do {                                                                                                                 \
+    EXPECT_OK(write_tables(&f, category, image));                                                                      \
+    change;                                                                                                            \
+    EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), path, __VA_ARGS__);                   \
+    cr_assert_null(d);                                                                                                 \
+  } while (0)
+  REFUSED(foreign_replace(path, "/item/category", H5T_STD_I32LE, 6, 1), "/item/category: has 6 rows, expected 7");
+  REFUSED(foreign_replace(path, "/item/category", H5T_STD_I32LE, 8, 1), "/item/category: has 8 rows, expected 7");
+  REFUSED(foreign_replace(path, "/item/category", H5T_IEEE_F32LE, 7, 1), "is stored as float32, expected int32 or");
+  REFUSED(foreign_replace(path, "/item/image", H5T_IEEE_F32LE, 7, 3),
+          "/item/image: has rows of 3 elements, expected 2");
+  REFUSED(foreign_replace(path, "/item/image", H5T_IEEE_F64LE, 7, 2), "/item/image: is stored as float64, expected");
+  REFUSED(foreign_replace(path, "/item/genres/offsets", H5T_STD_I64LE, 7, 1), "has 7 rows, expected 8");
+  REFUSED(foreign_delete(path, "/item/genres/values"), "item/genres/values: the data set is missing");
+  REFUSED(foreign_poke(path, "/item/genres/offsets", 0, 1), "/item/genres/offsets: row 0: 1, expected 0");
+  REFUSED(foreign_poke(path, "/item/genres/offsets", 7, 8), "/item/genres/values: has 7 rows, expected 8");
+  REFUSED(foreign_poke(path, "/item/genres/offsets", 4, 1), "/item/genres/offsets: row 4: 5 values, expected 0 to 3");
+  REFUSED(foreign_poke(path, "/item/genres/offsets", 4, 0), "/item/genres/offsets: row 3: -1 values, expected 0 to 3");
+  REFUSED(foreign_poke(path, "/item/genres/values", 6, 5), "/item/genres/values: row 6: id 5, expected 0 to 4");
+  REFUSED(foreign_poke(path, "/item/image", 13, INFINITY), "/item/image: row 6: inf, expected a finite number");
+  REFUSED(foreign_set_text(path, "facet_format", "shard"), "facet_format is \"shard\", expected \"tables\"");
+  REFUSED(truncate(path, 1000), "not a readable HDF5 file");
+#undef REFUSED
   fixture_destroy(&f);
 }

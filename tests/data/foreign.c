@@ -4,19 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void must(int64_t result) {
-  cr_assert(result >= 0, "a call of the HDF5 library failed");
+static void check_call(int64_t result, const char *call) {
+  cr_assert(result >= 0, "failed: %s", call);
 }
+#define must(call) check_call((call), #call)
 
-hid_t foreign_open(const char *path) {
+/* Opens the file for changes; data sets are created at multiples of `alignment`. */
+static hid_t open_aligned(const char *path, hsize_t alignment) {
   hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-  must(H5Pset_alignment(access, 1, 1));
+  must(H5Pset_alignment(access, 1, alignment));
   must(H5Pset_meta_block_size(access, 0));
   must(H5Pset_small_data_block_size(access, 0)); /* data sets end to end, none in a block of its own */
   hid_t file = H5Fopen(path, H5F_ACC_RDWR, access);
   must(file);
   H5Pclose(access);
   return file;
+}
+
+hid_t foreign_open(const char *path) {
+  return open_aligned(path, 1);
 }
 
 /* ---- storing again ----------------------------------------------------------------------------------------------- */
@@ -32,28 +38,28 @@ static hid_t make_creation(foreign_layout layout, int rank, const hsize_t *dims,
   return creation;
 }
 
-/* Creates a data set that holds its space, at an odd offset or at one that 8 divides: one byte before each try. */
-static hid_t create_at(hid_t file, const char *name, hid_t type, hid_t space, bool odd) {
+/* Creates a data set that holds its space, at an odd offset: a few bytes before each try. */
+static hid_t create_at_odd_offset(hid_t file, const char *name, hid_t type, hid_t space) {
   static int n_tries;
-  const hsize_t one = 1;
-  hid_t early = H5Pcreate(H5P_DATASET_CREATE), byte = H5Screate_simple(1, &one, NULL), set = -1;
+  hid_t early = H5Pcreate(H5P_DATASET_CREATE), set = -1;
   must(H5Pset_alloc_time(early, H5D_ALLOC_TIME_EARLY));
   for (int i = 0; i < 50 && set < 0; i++) {
     char pad[32], trial[32];
     snprintf(pad, sizeof pad, "/pad%d", n_tries);
     snprintf(trial, sizeof trial, "/trial%d", n_tries++);
-    must(H5Dclose(H5Dcreate2(file, pad, H5T_NATIVE_UINT8, byte, H5P_DEFAULT, early, H5P_DEFAULT)));
+    const hsize_t n_bytes = 1 + (hsize_t)i % 3;
+    hid_t bytes = H5Screate_simple(1, &n_bytes, NULL);
+    must(H5Dclose(H5Dcreate2(file, pad, H5T_NATIVE_UINT8, bytes, H5P_DEFAULT, early, H5P_DEFAULT)));
+    H5Sclose(bytes);
     set = H5Dcreate2(file, trial, type, space, H5P_DEFAULT, early, H5P_DEFAULT);
     must(set);
-    const haddr_t offset = H5Dget_offset(set);
-    if (H5Sget_simple_extent_npoints(space) == 0 || (odd ? offset % 2 == 1 : offset % 8 == 0)) {
+    if (H5Dget_offset(set) % 2 == 1 || H5Sget_simple_extent_npoints(space) == 0) {
       must(H5Lmove(file, trial, file, name, H5P_DEFAULT, H5P_DEFAULT));
     } else {
       H5Dclose(set);
       set = -1;
     }
   }
-  H5Sclose(byte);
   H5Pclose(early);
   return set;
 }
@@ -70,7 +76,7 @@ static void restore(hid_t file, const char *name, hid_t type, foreign_layout lay
   must(H5Ldelete(file, name, H5P_DEFAULT));
   hid_t creation = make_creation(layout, rank, dims, chunk_rows);
   if (type < 0) type = old_type;
-  hid_t set = layout <= FOREIGN_MISALIGNED ? create_at(file, name, type, space, layout == FOREIGN_MISALIGNED)
+  hid_t set = layout == FOREIGN_MISALIGNED ? create_at_odd_offset(file, name, type, space)
                                            : H5Dcreate2(file, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
   must(set);
   must(H5Dwrite(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
@@ -83,7 +89,7 @@ static void restore(hid_t file, const char *name, hid_t type, foreign_layout lay
 }
 
 void foreign_restore(const char *path, const char *name, hid_t type, foreign_layout layout, int64_t chunk_rows) {
-  hid_t file = foreign_open(path);
+  hid_t file = open_aligned(path, layout == FOREIGN_ALIGNED ? 8 : 1);
   restore(file, name, type, layout, chunk_rows);
   must(H5Fclose(file));
 }
@@ -107,7 +113,7 @@ static hid_t swapped_type(hid_t type) {
 }
 
 void foreign_restore_all(const char *path, foreign_layout layout, int64_t chunk_rows, int other_byte_order) {
-  hid_t file = foreign_open(path);
+  hid_t file = open_aligned(path, layout == FOREIGN_ALIGNED ? 8 : 1);
   name_list list = {.n = 0};
   must(H5Ovisit(file, H5_INDEX_NAME, H5_ITER_INC, list_dataset, &list));
   for (int i = 0; i < list.n; i++) {
@@ -154,6 +160,12 @@ void foreign_poke(const char *path, const char *name, int64_t element, double va
 void foreign_delete(const char *path, const char *name) {
   hid_t file = foreign_open(path);
   must(H5Ldelete(file, name, H5P_DEFAULT));
+  must(H5Fclose(file));
+}
+
+void foreign_create_group(const char *path, const char *name) {
+  hid_t file = foreign_open(path);
+  must(H5Gclose(H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)));
   must(H5Fclose(file));
 }
 

@@ -29,6 +29,7 @@ void foreign_replace(const char *path, const char *name, hid_t type, int64_t n, 
 void foreign_poke(const char *path, const char *name, int64_t element, double value);
 
 void foreign_delete(const char *path, const char *name);
+void foreign_create_group(const char *path, const char *name);
 void foreign_set_attribute(const char *path, const char *name, int64_t value);
 void foreign_set_text(const char *path, const char *name, const char *value);
 void foreign_delete_attribute(const char *path, const char *name);

@@ -163,7 +163,7 @@ static facet_status write_contiguous(const fixture *f) {
   return write_shard(f, false, 1000);
 }
 static facet_status write_compressed(const fixture *f) {
-  return write_shard(f, true, 100);
+  return write_shard(f, true, 30);
 }
 
 static facet_status write_tables(const fixture *f) {

@@ -22,6 +22,8 @@ typedef struct facet_adagrad_step {
   facet_real scale, l2, rate, eps;
 } facet_adagrad_step;
 
+enum { FACET_VECTOR_COLUMNS = 8 };
+
 typedef struct facet_vector {
   const char *name; /* "avx2" */
 
@@ -47,6 +49,11 @@ typedef struct facet_vector {
   void (*add_row)(int64_t rows, int64_t width, const facet_real *b, facet_real *x);
   /* out[width] += Σ_i scale[i]·row[i], in order of i. */
   void (*row_sum)(int64_t n, int64_t width, const facet_real *const *row, const facet_real *scale, facet_real *out);
+
+  /* out[j·stride + i] = Σ_k x[i, k] w[k, j] for i < rows, j < n ≤ FACET_VECTOR_COLUMNS; x [rows, width],
+   * w [width, FACET_VECTOR_COLUMNS]. Every sum runs in the order of k: equal rows give equal bits, wherever they stand. */
+  void (*project)(int64_t rows, int64_t width, int64_t n, const facet_real *x, const facet_real *w, int64_t stride,
+                  facet_real *out);
 
   void (*adam)(const facet_adam_step *step, int64_t n, const facet_real *g, facet_real *m, facet_real *v,
                facet_real *w);

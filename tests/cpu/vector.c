@@ -157,6 +157,40 @@ Test(vector, row_sum) {
   for_each(check_row_sum);
 }
 
+/* Rows are repeated at distances that meet whole blocks and the rest: the bits must repeat too. */
+static void check_project(const facet_vector *vector) {
+  enum { ROWS = 29, PERIOD = 7, STRIDE = 31 };
+  for (int64_t width = 1; width <= 19; width += 6)
+    for (int64_t n = 1; n <= FACET_VECTOR_COLUMNS; n++) {
+      facet_real x[ROWS * 19], w[N], out[FACET_VECTOR_COLUMNS * STRIDE];
+      fill("w", 1, w);
+      for (int64_t i = 0; i < ROWS; i++) memcpy(x + i * width, w + 300 + i % PERIOD * width, (size_t)width * sizeof *x);
+      for (int64_t i = 0; i < FACET_VECTOR_COLUMNS * STRIDE; i++) out[i] = 77;
+      vector->project(ROWS, width, n, x, w, STRIDE, out);
+      for (int64_t j = 0; j < FACET_VECTOR_COLUMNS; j++)
+        for (int64_t i = 0; i < STRIDE; i++) {
+          facet_real value = out[j * STRIDE + i];
+          if (i >= ROWS || j >= n) {
+            cr_assert_eq(value, 77, "%s project wrote to (%d, %d)", vector->name, (int)i, (int)j);
+            continue;
+          }
+          double sum = 0, size = 0;
+          for (int64_t k = 0; k < width; k++) {
+            double product = (double)x[i * width + k] * (double)w[k * FACET_VECTOR_COLUMNS + j];
+            sum += product;
+            size += fabs(product);
+          }
+          cr_assert(fabs((double)value - sum) <= 20 * FACET_REAL_EPSILON * size, "%s project (%d, %d)", vector->name,
+                    (int)i, (int)j);
+          cr_assert_eq(value, out[j * STRIDE + i % PERIOD], "%s: equal rows %d and %d differ", vector->name, (int)i,
+                       (int)(i % PERIOD));
+        }
+    }
+}
+Test(vector, project) {
+  for_each(check_project);
+}
+
 static void check_adam(const facet_vector *vector) {
   facet_adam_step s = {(facet_real)0.5,  (facet_real)0.01, (facet_real)0.002, (facet_real)0.1,
                        (facet_real)1.25, (facet_real)0.9,  (facet_real)0.99,  (facet_real)1e-6};

@@ -233,6 +233,28 @@ static void vector_row_sum(int64_t n, int64_t width, const facet_real *const *ro
   }
 }
 
+/* Eight columns are one vector (or the compiler's several of it); eight rows hide the latency of multiply-add. */
+typedef facet_real columns_t
+    __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
+
+static inline __attribute__((always_inline)) void project_rows(int rows, int64_t width, int64_t n, const facet_real *x,
+                                                               const facet_real *w, int64_t stride, facet_real *out) {
+  columns_t sum[ROW_BLOCK] = {0};
+  for (int64_t k = 0; k < width; k++) {
+    columns_t column = *(const columns_t *)(w + k * FACET_VECTOR_COLUMNS);
+    for (int i = 0; i < rows; i++) sum[i] += x[i * width + k] * column;
+  }
+  for (int i = 0; i < rows; i++)
+    for (int64_t j = 0; j < n; j++) out[j * stride + i] = sum[i][j];
+}
+
+static void vector_project(int64_t rows, int64_t width, int64_t n, const facet_real *restrict x,
+                           const facet_real *restrict w, int64_t stride, facet_real *restrict out) {
+  int64_t i = 0;
+  for (; i + ROW_BLOCK <= rows; i += ROW_BLOCK) project_rows(ROW_BLOCK, width, n, x + i * width, w, stride, out + i);
+  for (; i < rows; i++) project_rows(1, width, n, x + i * width, w, stride, out + i);
+}
+
 /* ---- optimizers ------------------------------------------------------------------------------------------------- */
 
 static void vector_adam(const facet_adam_step *step, int64_t n, const facet_real *restrict g, facet_real *restrict m,
@@ -279,6 +301,7 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .square_sum = vector_square_sum,
     .add_row = vector_add_row,
     .row_sum = vector_row_sum,
+    .project = vector_project,
     .adam = vector_adam,
     .adagrad = vector_adagrad,
 };

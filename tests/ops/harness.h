@@ -36,6 +36,7 @@ typedef struct harness_case {
   int64_t n_valid; /* rows with valid = 1, the first ones; 0: all; −1: none */
   bool evaluate;
   bool no_gradient; /* the operator has no backward: no output needs a gradient though an input does */
+  bool surrogate;   /* the gradient is not that of the outputs: it is not compared with numeric ones */
   harness_input input[HARNESS_MAX_INPUTS];
   /* Default: random parameters and tables, states as the builder says. */
   harness_value value[HARNESS_MAX_VALUES];

@@ -77,16 +77,17 @@ fail:
 
 /* ---- appending -------------------------------------------------------------------------------------------------- */
 
-static double probability(const facet_score_file *file, double logit) {
+/* In float32, so that both formats hold the same number. */
+static float probability(const facet_score_file *file, double logit) {
   double p = 1 / (1 + exp(-logit)), rate = file->negative_sampling_rate;
-  return rate == 1 ? p : p / (p + (1 - p) / rate);
+  return (float)(rate == 1 ? p : p / (p + (1 - p) / rate));
 }
 
 static facet_status append_text(facet_score_file *file, const facet_batch *batch, const facet_real *logit) {
   const char s = file->separator;
   for (int64_t i = 0; i < batch->n_rows; i++)
     fprintf(file->stream, "%lld%c%g%c%lld%c%.9g%c%.9g\n", (long long)batch->row[i], s, (double)batch->label[i], s,
-            (long long)batch->group[i], s, (double)logit[i], s, probability(file, (double)logit[i]));
+            (long long)batch->group[i], s, (double)logit[i], s, (double)probability(file, (double)logit[i]));
   FACET_CHECK(!ferror(file->stream), FACET_ERROR_IO, "cannot write %s: %s", file->temporary, strerror(errno));
   return FACET_OK;
 }
@@ -98,7 +99,7 @@ static facet_status append_hdf5(facet_score_file *file, const facet_batch *batch
     const void *data = column == ROW ? batch->row : column == GROUP ? (const void *)batch->group : file->real;
     for (int64_t i = 0; i < n; i++)
       file->real[i] = (float)(column == LABEL         ? (double)batch->label[i]
-                              : column == PROBABILITY ? probability(file, (double)logit[i])
+                              : column == PROBABILITY ? (double)probability(file, (double)logit[i])
                                                       : (double)logit[i]);
     FACET_TRY(facet_hdf5_dataset_write(file->dataset[column], columns[column].type, file->n_written, n, data));
   }

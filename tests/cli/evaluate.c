@@ -137,7 +137,7 @@ Test(evaluate, wrong_arguments) {
 
 /* ---- scores ---------------------------------------------------------------------------------------------------- */
 
-enum { N_SCORES = 180, N_COLUMNS = 5 };
+enum { N_SCORES = 1440, N_COLUMNS = 5 }; /* of the training split */
 static const char *const columns[N_COLUMNS] = {"row", "label", "group", "logit", "probability"};
 
 static void read_text(const char *name, char separator, double values[N_SCORES][N_COLUMNS]) {
@@ -177,14 +177,14 @@ Test(evaluate, predict_writes_one_score_per_sample_in_every_format) {
   static double hdf5[N_SCORES][N_COLUMNS], tsv[N_SCORES][N_COLUMNS], csv[N_SCORES][N_COLUMNS];
   static const char *const names[] = {"s.h5", "s.tsv", "s.csv"};
   for (int i = 0; i < 3; i++)
-    EXPECT_EXIT(0, program_run("predict %s --output %s", tiny_path("run"), tiny_path("%s", names[i])),
-                "wrote 180 scores");
+    EXPECT_EXIT(0, program_run("predict %s --split train --output %s", tiny_path("run"), tiny_path("%s", names[i])),
+                "wrote 1440 scores");
   read_hdf5("s.h5", hdf5);
   read_text("s.tsv", '\t', tsv);
   read_text("s.csv", ',', csv);
   float label[N_SCORES];
   int32_t user[N_SCORES];
-  hid_t file = H5Fopen(tiny_path("data/test/part-00000.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
+  hid_t file = H5Fopen(tiny_path("data/train/part-00000.h5"), H5F_ACC_RDONLY, H5P_DEFAULT);
   hid_t labels = H5Dopen2(file, "/samples/label", H5P_DEFAULT), users = H5Dopen2(file, "/samples/user_id", H5P_DEFAULT);
   cr_assert(H5Dread(labels, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, label) >= 0);
   cr_assert(H5Dread(users, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, user) >= 0);
@@ -201,9 +201,9 @@ Test(evaluate, predict_writes_one_score_per_sample_in_every_format) {
 
 Test(evaluate, predict_corrects_for_negative_sampling) {
   static double plain[N_SCORES][N_COLUMNS], corrected[N_SCORES][N_COLUMNS];
-  EXPECT_EXIT(0, program_run("predict %s --output %s", tiny_path("run"), tiny_path("a.csv")));
-  EXPECT_EXIT(0, program_run("predict %s --output %s --set evaluate.negative_sampling_rate=0.25", tiny_path("run"),
-                             tiny_path("b.csv")));
+  EXPECT_EXIT(0, program_run("predict %s --split train --output %s", tiny_path("run"), tiny_path("a.csv")));
+  EXPECT_EXIT(0, program_run("predict %s --split train --output %s --set evaluate.negative_sampling_rate=0.25",
+                             tiny_path("run"), tiny_path("b.csv")));
   read_text("a.csv", ',', plain);
   read_text("b.csv", ',', corrected);
   for (int i = 0; i < N_SCORES; i++) {

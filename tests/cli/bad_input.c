@@ -189,6 +189,21 @@ Test(bad_input, attributes) {
                  "/item/category: row 5: ", "id 10, expected 0 to 9 (vocabulary category)");
 }
 
+Test(bad_input, attributes_that_are_not_finite) {
+  tiny_write("convert.yaml", "convert: {name: priced, min_history: 0, negatives: 0, min_user_events: 1}\n"
+                             "interactions: {file: log.tsv, user: user, item: item, time: time}\n"
+                             "items: {file: items.tsv, key: item, columns: {price: {type: float}}}\n");
+  tiny_write("log.tsv", "user\titem\ttime\nu\ta\t1\nu\tb\t2\nu\ta\t3\nu\tb\t4\nu\ta\t5\n");
+  tiny_write("items.tsv", "item\tprice\na\t1.5\nb\t2.5\n");
+  EXPECT_EXIT(0, program_run("convert %s --output %s", tiny_path("convert.yaml"), tiny_path("priced")));
+  static const double values[] = {NAN, INFINITY, -INFINITY};
+  for (int i = 0; i < 3; i++) {
+    tiny_poke("priced/tables.h5", "/item/price", 2, values[i]);
+    EXPECT_REFUSED(3, tiny_train("run", "--set data.path=%s --set data.valid=", tiny_path("priced")),
+                   "priced/tables.h5", "/item/price: row 2", "finite");
+  }
+}
+
 /* A wrong value deep in the validation split ends training with its place; what was trained before is kept. */
 Test(bad_input, a_value_of_the_validation_split) {
   tiny_poke("data/valid/part-00000.h5", "/samples/label", 170, 3);

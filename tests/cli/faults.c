@@ -55,6 +55,14 @@ Test(faults, allocations_of_the_graph_and_its_check) {
   fail_allocations(command, NULL);
 }
 
+Test(faults, allocations_of_data_and_configurations) {
+  char command[512];
+  snprintf(command, sizeof command, "config %s", tiny_path("c.yaml"));
+  fail_allocations(command, NULL);
+  snprintf(command, sizeof command, "synthesize --set users=20 --output %s", tiny_path("made"));
+  fail_allocations(command, tiny_path("made"));
+}
+
 /* The run goes on from whatever the failures left, to the same end as one without them. */
 Test(faults, allocations_of_training) {
   char command[512];

@@ -122,14 +122,19 @@ const facet_op facet_op_layer_norm = {.name = "layer_norm",
                                       .forward = layer_norm_forward,
                                       .backward = layer_norm_backward};
 
-facet_tensor *facet_layer_norm(facet_graph *graph, const char *name, facet_tensor *x, double eps) {
+facet_tensor *facet_layer_norm_shared(facet_graph *graph, const char *name, const char *parameters, facet_tensor *x,
+                                      double eps) {
   if (!x) return NULL;
   facet_layer_norm_params params = {.eps = eps};
   facet_shape shape = facet_shape_make(1, facet_shape_last(&x->shape));
   facet_tensor *in[3] = {x};
-  in[1] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.gamma", name), shape,
+  in[1] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.gamma", parameters), shape,
                                 (facet_init){FACET_INIT_CONSTANT, 1}, false);
-  in[2] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.beta", name), shape,
+  in[2] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.beta", parameters), shape,
                                 (facet_init){FACET_INIT_ZERO, 0}, false);
   return facet_graph_node(graph, &facet_op_layer_norm, name, in, 3, &params, NULL);
+}
+
+facet_tensor *facet_layer_norm(facet_graph *graph, const char *name, facet_tensor *x, double eps) {
+  return facet_layer_norm_shared(graph, name, name, x, eps);
 }

@@ -58,8 +58,11 @@ facet_tensor *facet_dice(facet_graph *graph, const char *name, facet_tensor *x, 
 facet_tensor *facet_batch_norm(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *valid,
                                double momentum, double eps);
 
-/* layer_norm: y = γ (x − μ)/√(var + eps) + β over the last axis. <name>.gamma (1), <name>.beta (0). */
+/* layer_norm: y = γ (x − μ)/√(var + eps) + β over the last axis. <name>.gamma (1), <name>.beta (0); or, to share them,
+ * <parameters>.gamma and .beta. */
 facet_tensor *facet_layer_norm(facet_graph *graph, const char *name, facet_tensor *x, double eps);
+facet_tensor *facet_layer_norm_shared(facet_graph *graph, const char *name, const char *parameters, facet_tensor *x,
+                                      double eps);
 
 /* dropout: training: y = x·m/(1 − p), m ~ Bernoulli(1 − p) from Philox (purpose "dropout/<name>"); evaluation: y = x. */
 facet_tensor *facet_dropout(facet_graph *graph, const char *name, facet_tensor *x, double p);
@@ -73,6 +76,9 @@ facet_tensor *facet_bce_logits(facet_graph *graph, const char *name, facet_tenso
 
 /* reshape: the same elements in the same order in another shape; the first dimension B stays. */
 facet_tensor *facet_reshape(facet_graph *graph, const char *name, facet_tensor *x, facet_shape shape);
+
+/* add: x + z; z has the shape of x, or is [B, d] and is added to every row of its sample of x [B, .., d]. */
+facet_tensor *facet_add(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *z);
 
 /* detach: y = x; no gradient flows back (stop-gradient). */
 facet_tensor *facet_detach(facet_graph *graph, const char *name, facet_tensor *x);

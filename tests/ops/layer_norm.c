@@ -11,6 +11,9 @@ static facet_tensor *eps_four(facet_graph *graph, facet_tensor *const *in) {
 static facet_tensor *eps_zero(facet_graph *graph, facet_tensor *const *in) {
   return facet_layer_norm(graph, "x", in[0], 0);
 }
+static facet_tensor *shared(facet_graph *graph, facet_tensor *const *in) {
+  return facet_layer_norm_shared(graph, "x", "other", in[0], 4);
+}
 
 Test(layer_norm, by_hand) { /* rows 0 2 4 6: mean 3, variance 5, √(5 + 4) = 3; and a constant row */
   harness_run(&(harness_case){
@@ -19,6 +22,15 @@ Test(layer_norm, by_hand) { /* rows 0 2 4 6: mean 3, variance 5, √(5 + 4) = 3;
       .input = {{"in", {2, {2, 4}}, .values = (double[]){0, 2, 4, 6, 9, 9, 9, 9}, .differentiable = true}},
       .value = {{"x.gamma", (double[]){3, 3, 3, 6}}, {"x.beta", (double[]){0, 0, 1, 0}}},
       .expected = (double[]){-3, -1, 2, 6, 0, 0, 1, 0}});
+}
+
+Test(layer_norm, parameters_of_another_name) {
+  harness_run(
+      &(harness_case){.build = shared,
+                      .batch = 1,
+                      .input = {{"in", {2, {1, 4}}, .values = (double[]){0, 2, 4, 6}, .differentiable = true}},
+                      .value = {{"other.gamma", (double[]){3, 3, 3, 6}}, {"other.beta", (double[]){0, 0, 1, 0}}},
+                      .expected = (double[]){-3, -1, 2, 6}});
 }
 
 Test(layer_norm, gradients) {

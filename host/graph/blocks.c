@@ -1,6 +1,8 @@
 /* Building blocks of models. */
 #include "facet/blocks.h"
 
+#include <math.h>
+
 #include "facet/ops.h"
 
 /* ---- concatenation ----------------------------------------------------------------------------------------------- */
@@ -125,4 +127,100 @@ facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor
       x = facet_dropout(graph, facet_graph_name(graph, "%s.dropout", layer), x, options->dropout);
   }
   return x;
+}
+
+/* ---- Transformer encoder ----------------------------------------------------------------------------------------- */
+
+typedef struct encoder {
+  facet_graph *graph;
+  const char *name;
+  const facet_encoder_options *options;
+  int64_t d;
+  facet_tensor *length;
+  double scale;
+} encoder;
+
+static const char *layer_name(const encoder *e, int64_t layer, const char *part) {
+  return facet_graph_name(e->graph, "%s.%d.%s", e->name, (int)layer, part);
+}
+
+/* A projection without bias. */
+static facet_tensor *project(const encoder *e, int64_t layer, const char *part, facet_tensor *x) {
+  return facet_linear(e->graph, layer_name(e, layer, part), x, e->d, false, FACET_ACTIVATION_NONE, (facet_init){0});
+}
+
+/* h ← LayerNorm(h + x). */
+static facet_tensor *add_and_norm(const encoder *e, int64_t layer, int number, facet_tensor *h, facet_tensor *x) {
+  const char *name = facet_graph_name(e->graph, "%s.%d.norm%d", e->name, (int)layer, number);
+  const char *parameters = name;
+  if (e->options->norms) parameters = facet_graph_name(e->graph, "%s.%d.norm%d", e->options->norms, (int)layer, number);
+  facet_tensor *sum = facet_add(e->graph, facet_graph_name(e->graph, "%s.add", name), h, x);
+  return facet_layer_norm_shared(e->graph, name, parameters, sum, FACET_ENCODER_NORM_EPSILON);
+}
+
+/* One layer for the rows h [B, n, d], which attend to all rows [B, slots + 1, d]. */
+static facet_tensor *encoder_layer(const encoder *e, int64_t layer, facet_tensor *h, facet_tensor *rows) {
+  facet_tensor *y = facet_attention(e->graph, layer_name(e, layer, "self.attention"), project(e, layer, "self.q", h),
+                                    project(e, layer, "self.k", rows), project(e, layer, "self.v", rows), e->length,
+                                    e->options->heads, 1, e->scale);
+  h = add_and_norm(e, layer, 1, h, project(e, layer, "self.o", y));
+  if (e->options->cross) {
+    facet_tensor *value = project(e, layer, "cross.v", e->options->cross);
+    h = add_and_norm(e, layer, 2, h, project(e, layer, "cross.o", value));
+  }
+  y = facet_linear(e->graph, layer_name(e, layer, "ffn.0"), h, e->options->ffn_factor * e->d, true,
+                   FACET_ACTIVATION_RELU, (facet_init){0});
+  y = facet_linear(e->graph, layer_name(e, layer, "ffn.1"), y, e->d, true, FACET_ACTIVATION_NONE, (facet_init){0});
+  return add_and_norm(e, layer, 3, h, y);
+}
+
+/* [target; the first `slots` events]: [B, slots + 1, d]. */
+static facet_tensor *encoder_rows(const encoder *e, facet_tensor *target, facet_tensor *events, int64_t slots) {
+  const int64_t batch = target->shape.dim[0], n = events->shape.dim[1];
+  facet_tensor *x = facet_reshape(e->graph, facet_graph_name(e->graph, "%s.events", e->name), events,
+                                  facet_shape_make(2, batch, n * e->d));
+  if (slots < n) x = facet_slice(e->graph, facet_graph_name(e->graph, "%s.recent", e->name), x, 0, slots * e->d);
+  x = facet_concat(e->graph, facet_graph_name(e->graph, "%s.input", e->name), (facet_tensor *[]){target, x}, 2);
+  return facet_reshape(e->graph, facet_graph_name(e->graph, "%s.rows", e->name), x,
+                       facet_shape_make(3, batch, slots + 1, e->d));
+}
+
+/* The first of rows [B, n, d]: [B, 1, d]. */
+static facet_tensor *first_row(const encoder *e, facet_tensor *rows) {
+  if (!rows) return NULL;
+  const int64_t batch = rows->shape.dim[0];
+  facet_tensor *x = facet_reshape(e->graph, facet_graph_name(e->graph, "%s.flat", e->name), rows,
+                                  facet_shape_make(2, batch, rows->shape.dim[1] * e->d));
+  x = facet_slice(e->graph, facet_graph_name(e->graph, "%s.first", e->name), x, 0, e->d);
+  return facet_reshape(e->graph, facet_graph_name(e->graph, "%s.target", e->name), x,
+                       facet_shape_make(3, batch, (int64_t)1, e->d));
+}
+
+facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_tensor *target, facet_tensor *events,
+                                  facet_tensor *length, const facet_encoder_options *options) {
+  if (!target || !events || !length) return NULL;
+  char text_target[64], text_events[64];
+  const facet_shape *t = &target->shape, *x = &events->shape;
+  if (t->rank != 2 || x->rank != 3 || x->dim[0] != t->dim[0] || x->dim[2] != t->dim[1])
+    return facet_graph_fail(graph, FACET_ERROR_USAGE,
+                            "%s: the target is %s and the events %s, expected [B, d] and "
+                            "[B, L, d]",
+                            name, facet_shape_format(t, text_target, sizeof text_target),
+                            facet_shape_format(x, text_events, sizeof text_events));
+  if (options->n_recent < 1 || options->n_layers < 1 || options->heads < 1 || options->ffn_factor < 1)
+    return facet_graph_fail(graph, FACET_ERROR_USAGE,
+                            "%s: %lld recent events, %lld layers, %lld heads, FFN factor "
+                            "%lld; expected at least 1 of each",
+                            name, (long long)options->n_recent, (long long)options->n_layers, (long long)options->heads,
+                            (long long)options->ffn_factor);
+  const int64_t slots = options->n_recent < x->dim[1] ? options->n_recent : x->dim[1], d = t->dim[1];
+  const double keys =
+      options->attention_scale == FACET_SCALE_KEYS ? (double)(slots + 1) : (double)d / (double)options->heads;
+  const encoder e = {
+      .graph = graph, .name = name, .options = options, .d = d, .length = length, .scale = 1 / sqrt(keys)};
+  facet_tensor *rows = encoder_rows(&e, target, events, slots);
+  for (int64_t layer = 0; layer + 1 < options->n_layers; layer++) rows = encoder_layer(&e, layer, rows, rows);
+  facet_tensor *h = encoder_layer(&e, options->n_layers - 1, first_row(&e, rows), rows);
+  if (!h) return NULL;
+  return facet_reshape(graph, name, h, *t);
 }

@@ -67,4 +67,22 @@ typedef struct facet_mlp_options {
 /* x [B, n] → [B, last width]: per layer Linear, [batch_norm], activation, [dropout]. Layer i is "<name>.<i>". */
 facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor *x, const facet_mlp_options *options);
 
+#define FACET_ENCODER_NORM_EPSILON 1e-6
+
+typedef struct facet_encoder_options {
+  int64_t n_recent;                    /* events that it reads */
+  int64_t n_layers, heads, ffn_factor; /* FFN width ffn_factor · d */
+  int attention_scale; /* facet_attention_scale: 1/√(d/heads), or 1/√(slots + 1), slots = min(n_recent, L) */
+  const char *norms;   /* the LayerNorms are those of this denoiser, "<norms>.<layer>.norm1" …; NULL: own */
+  facet_tensor *cross; /* [B, d] or NULL: the one key of a cross-attention after the self-attention */
+} facet_encoder_options;
+
+/* target [B, d], events [B, L, d] (the newest first), length int32 [B] → [B, d]: the target's row after a post-norm
+ * Transformer encoder over H = [target; the first min(length, n_recent) events], without positions; per layer
+ *   H ← LN1(H + MHA(H, H, H)),   with `cross` z: H ← LN2(H + (z W_v) W_o),   H ← LN3(H + W_1 relu(W_0 H + b_0) + b_1)
+ * (attention to one key gives its value, whatever the query; so that has no W_q, W_k). Of the last layer only the target's
+ * row is computed. Parameters <name>.<layer>.self.{q,k,v,o}, .cross.{v,o} (no biases), .ffn.{0,1}, .norm{1,2,3}. */
+facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_tensor *target, facet_tensor *events,
+                                  facet_tensor *length, const facet_encoder_options *options);
+
 #endif

@@ -170,7 +170,7 @@ static facet_status forward_rows(const info_nce_pack *w, int64_t channel, int64_
   double sum[ROWS];
   info_nce_tile t;
   begin_rows(w, channel, tile, &t);
-  for (int64_t r = 0; r < t.n_rows; r++) {
+  for (int64_t r = 0; r < ROWS; r++) {
     largest[r] = -(facet_real)INFINITY;
     own[r] = 0;
     sum[r] = 0;

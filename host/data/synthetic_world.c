@@ -132,6 +132,7 @@ static void draw_impressions(const synthetic_world *world, const synthetic_user 
     shown->event = half + (i + 1) * (user->n_events - half) / o->impressions;
     shown->time = (shown->event > 0 ? events[shown->event - 1].time : START_TIME) + 1;
     if (i > 0 && shown->time <= impressions[i - 1].time) shown->time = impressions[i - 1].time + 1;
+    while (shown->event < user->n_events && events[shown->event].time < shown->time) shown->event++;
     const bool is_interest = stream_uniform(&s) < o->interest_share;
     const int64_t k = stream_below(&s, user->n_interests), any = stream_below(&s, o->clusters);
     shown->item = draw_item(world, &s, is_interest ? user->cluster[k] : any);

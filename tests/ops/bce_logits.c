@@ -55,6 +55,22 @@ Test(bce_logits, no_weight) {
                               .expected_gradient = (double[]){0, 0}});
 }
 
+/* Rows that do not count, by valid = 0 or by weight = 0, may hold anything: loss and gradients of `by_hand`. */
+Test(bce_logits, rows_that_do_not_count_may_hold_anything) {
+  harness_run(&(harness_case){.build = build,
+                              .batch = 7,
+                              .n_valid = 4,
+                              .input = {{"logit",
+                                         {1, {7}},
+                                         .values = (double[]){0, NAN, log(3), INFINITY, NAN, INFINITY, -INFINITY},
+                                         .differentiable = true},
+                                        {"label", {1, {7}}, .values = (double[]){1, 0, 0, 1, NAN, 0, 1}},
+                                        {"weight", {1, {7}}, .values = (double[]){1, 0, 3, 0, 1, 1, 1}},
+                                        {"valid", {1, {7}}, .values = (double[]){1, 1, 1, 1, 0, 0, 0}, .keep = true}},
+                              .expected = (double[]){(log(2) + 3 * log(4)) / 4},
+                              .expected_gradient = (double[]){-0.125, 0, 0.5625, 0, 0, 0, 0}});
+}
+
 Test(bce_logits, wrong_arguments) {
   harness_case wide = {
       .build = build,

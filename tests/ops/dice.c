@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include <complex.h>
 #include <math.h>
 
 #include "harness.h"
@@ -65,6 +66,38 @@ Test(dice, nearly_constant_column) {
                                         {"valid", {1, {3}}, .values = (double[]){1, 1, 1}, .keep = true}},
                               .value = {{"x.alpha", (double[]){0}}},
                               .expected = (double[]){2, 2, 2}});
+}
+
+/* Σ y of one channel for complex x: Im at x + ih of one element is h times its derivative, without rounding error. */
+static double complex sum_of(int n, const double complex *x, double alpha) {
+  double complex mean = 0, variance = 0, sum = 0;
+  for (int i = 0; i < n; i++) mean += x[i] / n;
+  for (int i = 0; i < n; i++) variance += (x[i] - mean) * (x[i] - mean) / n;
+  const double complex width = csqrt(variance + 1e-9) + 1e-9;
+  for (int i = 0; i < n; i++) {
+    const double complex s = 1 / (1 + cexp(-(x[i] - mean) / width));
+    sum += x[i] * (s + alpha * (1 - s));
+  }
+  return sum;
+}
+
+/* A narrow column, where the width D = sd + 1e-9 of the normalisation differs from sd by 3e-5: the factor D/sd of its
+ * derivative counts. Too narrow for central differences. */
+Test(dice, gradient_of_a_narrow_column) {
+  enum { N = 5 };
+  double x[N] = {-2e-5, 1e-5, 4e-5, -5e-5, 3e-5}, expected[N];
+  for (int j = 0; j < N; j++) {
+    double complex moved[N];
+    for (int i = 0; i < N; i++) moved[i] = x[i] + (i == j ? 1e-30 * I : 0);
+    expected[j] = cimag(sum_of(N, moved, 0.25)) / 1e-30;
+  }
+  harness_run(&(harness_case){.build = build,
+                              .batch = N,
+                              .surrogate = true,
+                              .input = {{"in", {2, {N, 1}}, .values = x, .differentiable = true},
+                                        {"valid", {1, {N}}, .values = (double[]){1, 1, 1, 1, 1}, .keep = true}},
+                              .value = {{"x.alpha", (double[]){0.25}}},
+                              .expected_gradient = expected});
 }
 
 Test(dice, wrong_shapes) {

@@ -149,7 +149,9 @@ Test(cli_inspect, synthetic_data_set) {
   const char *train = strstr(program_output, "\ntrain "), *valid = strstr(program_output, "\nvalid ");
   cr_assert(train && train < valid && valid < strstr(program_output, "\ntest "));
   EXPECT_EXIT(0, program_run("inspect %s --split valid --rows 1", path_of("data")), "\nfirst rows of valid\n",
-              "  user_id                2 \"u0\"\n", "  history                18 events, the newest 5:\n");
+              "  user_id                2 \"u0\"\n", "  history                18 events, the newest 5:\n",
+              "\n    event 13  ", "\n    event 17  ");
+  cr_assert(!strstr(program_output, "\n    event 12  ") && !strstr(program_output, "\n    event 18  "));
   cr_assert(!strstr(program_output, "\ntrain ") && !strstr(program_output, "\ntest "));
 }
 

@@ -59,12 +59,13 @@ static facet_status inspect_model_file(const facet_inspect_request *request) {
   return facet_inspect_checkpoint(&checkpoint);
 }
 
+static const kind model_file = {"a checkpoint", "checkpoint", NULL, false, false, inspect_model_file};
+
 /* The first that fits: a checkpoint holds a schema.yaml too. One whose writing was cut short has no manifest.json. */
 static const kind kinds[] = {
     {"a shard", "shard", NULL, true, false, facet_inspect_shard},
     {"attribute tables", "tables", NULL, true, false, facet_inspect_tables},
     {"a vocabulary", "vocabulary", NULL, true, false, facet_inspect_vocabulary},
-    {"a checkpoint", "checkpoint", NULL, false, false, inspect_model_file},
     {"a checkpoint", NULL, "manifest.json", false, false, facet_inspect_checkpoint},
     {"a checkpoint", NULL, "model.h5", false, false, facet_inspect_checkpoint},
     {"a run", NULL, "checkpoints", false, false, facet_inspect_run},
@@ -95,11 +96,21 @@ static facet_status find_file_kind(const char *path, const kind **out) {
     status = facet_hdf5_get_string(file, "facet_format", format, sizeof format);
   facet_hdf5_discard(&file);
   FACET_TRY(status);
+  if (strcmp(format, model_file.format) == 0) *out = &model_file;
   for (int i = 0; i < N_KINDS && !*out; i++)
     if (kinds[i].format && strcmp(kinds[i].format, format) == 0) *out = &kinds[i];
   FACET_CHECK(*out, FACET_ERROR_DATA, "%s: attribute facet_format is %s%s, " EXPECTED, path, format[0] ? "" : "missing",
               format);
   return FACET_OK;
+}
+
+/* model.h5 beside a manifest, which says better than the file itself whether it is damaged. */
+static bool is_of_checkpoint(const char *path) {
+  char manifest[FACET_PATH_MAX];
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+  return strcmp(name, "model.h5") == 0 &&
+         facet_path_format(manifest, "%.*smanifest.json", (int)(name - path), path) == FACET_OK &&
+         facet_file_exists(manifest);
 }
 
 static facet_status find_kind(const char *path, const kind **out) {
@@ -108,7 +119,9 @@ static facet_status find_kind(const char *path, const kind **out) {
   FACET_CHECK(stat(path, &info) == 0, FACET_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
   if (S_ISDIR(info.st_mode)) return find_directory_kind(path, out);
   FACET_CHECK(S_ISREG(info.st_mode), FACET_ERROR_DATA, "%s: neither a file nor a directory, " EXPECTED, path);
-  return find_file_kind(path, out);
+  if (!is_of_checkpoint(path)) return find_file_kind(path, out);
+  *out = &model_file;
+  return FACET_OK;
 }
 
 static facet_status run(int argc, char **argv) {

@@ -182,11 +182,14 @@ Test(cli_inspect_faults, damaged_checkpoints) {
               "ok           step-00000000            sizes and checksums agree\n",
               "/step-00000003/model.h5 is damaged: its checksum is ");
   EXPECT_EXIT(0, program_run("inspect %s", checkpoint), "\nstep         3: ");
+  flip_byte(path_of("run/checkpoints/step-00000003/model.h5"), 9); /* in the superblock of HDF5 */
+  EXPECT_EXIT(4, program_run("inspect %s/model.h5 --verify", checkpoint), "model.h5 is damaged: its checksum is ");
+  EXPECT_EXIT(3, program_run("inspect %s/model.h5", checkpoint), "model.h5: not a readable HDF5 file: ");
   cr_assert(truncate(path_of("run/checkpoints/step-00000003/model.h5"), 4096) == 0);
   EXPECT_EXIT(4, program_run("inspect %s --verify", checkpoint), "is damaged: it has 4096 bytes, manifest.json says ");
   EXPECT_EXIT(3, program_run("inspect %s", run), "\nstatus       stopped, not finished, at step 0, ",
               "\nstep-00000003                                      6.", "  unreadable\n", "\nstep-00000000     0 ",
-              "model.h5: not a readable HDF5 file: truncated file");
+              "/step-00000003/model.h5: not a readable HDF5 file: ");
   cr_assert(unlink(path_of("run/checkpoints/step-00000003/manifest.json")) == 0);
   EXPECT_EXIT(4, program_run("inspect %s --verify", checkpoint),
               "is not a complete checkpoint: it has no manifest.json\n");

@@ -165,8 +165,16 @@ facet_tensor *facet_diffuse(facet_graph *graph, const char *name, facet_tensor *
  * under `denoiser`, the same for every node that gives that name.
  *   facet_denoise        one call: x [B, c, d], level int32 [B, c] → f [B, c, d]
  *   facet_denoise_chain  `steps` reverse steps from x (at level steps − 1) down to level 0 → r* [B, c, d];
- *                        z [B, steps − 1, c, d] is the noise of the steps t ≥ 1 (index t − 1) or NULL (zero)
- * r, o [B, c, d]: the conditions; gradients flow to both. */
+ *                        z [B, steps − 1, c, d] is the noise of the steps t ≥ 1 (index t − 1) or NULL (zero). Gradients
+ *                        flow through the last gradient_steps steps; with fewer than all, x is a constant before them.
+ * r, o [B, c, d]: the conditions; gradients flow to both. d is even and at least 4. Padded rows give zeros.
+ *
+ * Tokens are r with row i replaced by x_i; flag [2, d] (clean, noised; N(0, 0.02²)) and τ(t) = W₂ swish(W₁ pe(t) + b₁) + b₂
+ * are added to the rows; per layer h ← LN(h + MHA(h, h, h)), h ← LN(h + MHA(h, o_i, o_i)), h ← LN(h + FFN(h)), eps 1e-6,
+ * projections without bias; f is row i, with output_projection W f + b of it. Names below <denoiser>:
+ *   time.{0,1}.{weight,bias}   flag   out.{weight,bias}
+ *   <layer>.{self,cross}.{q,k,v,o}.weight   <layer>.norm{1,2,3}.{gamma,beta}   <layer>.ffn.{0,1}.{weight,bias}
+ * cross.q and cross.k have one key to attend to: they change nothing, get no gradient and are there for export. */
 typedef enum facet_diffusion_parameter {
   FACET_DIFFUSION_X0,      /* f is x̂₀ */
   FACET_DIFFUSION_EPS_BUG, /* trained on x₀, sampled as noise (the published code) */
@@ -174,7 +182,7 @@ typedef enum facet_diffusion_parameter {
 } facet_diffusion_parameter;
 typedef enum facet_attention_scale { FACET_SCALE_HEAD, FACET_SCALE_KEYS } facet_attention_scale;
 typedef struct facet_denoiser_options {
-  int64_t n_layers, heads, ffn_factor; /* FFN width ffn_factor · d */
+  int64_t n_layers, heads, ffn_factor; /* 1 to 6 layers; FFN width ffn_factor · d */
   int attention_scale;                 /* facet_attention_scale: 1/√(d/heads) or 1/√c */
   bool token_flag, output_projection;
 } facet_denoiser_options;

@@ -10,15 +10,20 @@
 #include "facet/memory.h"
 #include "facet/rng.h"
 #include "graph/graph_internal.h"
+#include "harness_numeric.h"
 
 #ifdef FACET_DOUBLE
-#define STEP 1e-5      /* of central differences */
-#define TOLERANCE 1e-7 /* of gradients, relative to the root mean square of the tensor's gradient */
-#define EXPECTED 1e-12 /* of outputs, relative */
+#define STEP 1e-5           /* of central differences */
+#define TOLERANCE 1e-7      /* of gradients, relative to the root mean square of the tensor's gradient */
+#define EXPECTED 1e-12      /* of outputs, relative */
+#define REFERENCE_STEP STEP /* where a reference in double gives the numeric gradients */
+#define REFERENCE_TOLERANCE TOLERANCE
 #else
 #define STEP 1e-2
 #define TOLERANCE 3e-2
 #define EXPECTED 1e-5
+#define REFERENCE_STEP 1e-4
+#define REFERENCE_TOLERANCE 1e-3
 #endif
 
 enum { GUARD = 64, GUARD_BYTE = 0xA5, SEED = 7 };
@@ -118,7 +123,7 @@ static void fill_tensor(const fixture *f, const facet_tensor *tensor, facet_real
            facet_parameters_state_values(f->parameters) + facet_parameters_state(f->parameters, tensor->index)->offset,
            (size_t)n * sizeof *x);
   else
-    fill_random(x, n, tensor->name, 0.7);
+    fill_random(x, n, tensor->name, test->scale > 0 ? test->scale : 0.7);
 }
 
 static void set_up_input(fixture *f, int i) {
@@ -245,10 +250,54 @@ static void forward(fixture *f) {
   }
 }
 
+const double *harness_values(const harness_inputs *inputs, const char *name) {
+  for (int i = 0; i < inputs->n; i++)
+    if (!strcmp(inputs->name[i], name)) return inputs->value[i];
+  return NULL;
+}
+
+/* The inputs of the call as they are, in memory of one block that begins with the numbers of input 0. */
+static harness_inputs read_inputs(const fixture *f) {
+  harness_inputs inputs = {.n = f->node->n_inputs};
+  int64_t n = 0;
+  for (int i = 0; i < inputs.n; i++) n += facet_shape_elements(&f->call.in_shape[i]);
+  double *value = malloc((size_t)n * sizeof *value);
+  cr_assert(value);
+  for (int i = 0; i < inputs.n; i++) {
+    const facet_tensor *in = f->node->in[i];
+    inputs.name[i] = in->name;
+    inputs.value[i] = value;
+    for (int64_t k = 0; k < facet_shape_elements(&in->shape); k++)
+      *value++ = in->dtype == FACET_DTYPE_INT32 ? (double)((const int32_t *)f->call.in[i])[k]
+                                                : (double)((const facet_real *)f->call.in[i])[k];
+  }
+  return inputs;
+}
+
+static void free_inputs(harness_inputs *inputs) {
+  free((void *)inputs->value[0]);
+}
+
+/* Output 0 of the reference, where numbers that it takes as constant are those of `before`. The caller frees it. */
+static double *reference_output(const fixture *f, const harness_inputs *before) {
+  harness_inputs now = read_inputs(f);
+  double *output = malloc((size_t)elements(&f->call.out_shape[0]) * sizeof *output);
+  cr_assert(output);
+  f->test->reference(&now, before, output);
+  free_inputs(&now);
+  return output;
+}
+
 /* Σ of d_out · out: what the gradients are of. */
-static double objective(fixture *f) {
-  forward(f);
+static double objective(fixture *f, const harness_inputs *before) {
   double sum = 0;
+  if (before) {
+    double *output = reference_output(f, before);
+    for (int64_t k = 0; k < elements(&f->call.out_shape[0]); k++) sum += (double)f->call.d_out[0][k] * output[k];
+    free(output);
+    return sum;
+  }
+  forward(f);
   for (int i = 0; i < f->node->n_outputs; i++)
     for (int64_t k = 0; k < elements(&f->call.out_shape[i]); k++) {
       double weight = (double)f->call.d_out[i][k];
@@ -295,6 +344,13 @@ static void check_close(const char *what, const facet_real *x, const double *exp
 static void check_expected(fixture *f) {
   const harness_case *test = f->test;
   forward(f);
+  if (test->reference) {
+    harness_inputs inputs = read_inputs(f);
+    double *output = reference_output(f, &inputs);
+    check_close("output against the reference", f->call.out[0], output, valid_elements(f, &f->call.out_shape[0]));
+    free(output);
+    free_inputs(&inputs);
+  }
   for (int i = 0; i < f->node->n_outputs && i <= HARNESS_MAX_OTHERS; i++) {
     const double *expected = i ? test->expected_other[i - 1] : test->expected;
     if (expected) check_close(f->node->out[i]->name, f->call.out[i], expected, elements(&f->call.out_shape[i]));
@@ -433,28 +489,39 @@ static void check_unwanted(fixture *f) {
   free(all);
 }
 
-/* Compares `analytic` with central differences of the objective in x. */
+typedef struct objective_context {
+  fixture *f;
+  const harness_inputs *before;
+} objective_context;
+
+static double objective_of(void *c) {
+  return objective(((objective_context *)c)->f, ((objective_context *)c)->before);
+}
+
+/* Compares `analytic` with numeric derivatives of the objective in x. */
 static void check_numeric(fixture *f, const char *name, facet_real *x, facet_real *x_copy, const facet_real *analytic,
                           int64_t n) {
-  double *numeric = calloc((size_t)n + 1, sizeof *numeric), square = 0;
-  for (int64_t k = 0; k < n; k++) {
+  const int64_t stride = f->test->stride ? f->test->stride : 1;
+  const double tolerance = f->test->reference ? REFERENCE_TOLERANCE : TOLERANCE;
+  double square = 0;
+  harness_inputs inputs;
+  objective_context c = {.f = f};
+  if (f->test->reference) inputs = read_inputs(f), c.before = &inputs;
+  for (int64_t k = 0; k < n; k++) square += (double)analytic[k] * (double)analytic[k];
+  for (int64_t k = 0; k < n; k += stride) {
     if (!isfinite(x[k])) continue; /* masked: no gradient */
-    facet_real keep = x[k], step = (facet_real)(STEP * (1 + fabs((double)keep)));
-    volatile facet_real up = keep + step, down = keep - step;
-    x[k] = x_copy[k] = up;
-    double above = objective(f);
-    x[k] = x_copy[k] = down;
-    double below = objective(f);
-    x[k] = x_copy[k] = keep;
-    numeric[k] = (above - below) / ((double)up - (double)down);
-    square += numeric[k] * numeric[k];
-  }
-  double size = sqrt(square / (double)n);
-  for (int64_t k = 0; k < n; k++)
-    cr_assert(fabs((double)analytic[k] - numeric[k]) <= TOLERANCE * fmax(fabs(numeric[k]), size) + 0.01 * TOLERANCE,
+    const harness_variable v = {.objective = objective_of,
+                                .context = &c,
+                                .x = &x[k],
+                                .x_copy = &x_copy[k],
+                                .step = (c.before ? REFERENCE_STEP : STEP) * (1 + fabs((double)x[k]))};
+    double numeric = harness_central_difference(&v);
+    double bound = tolerance * fmax(fabs(numeric), sqrt(square / (double)n)) + 0.01 * tolerance;
+    cr_assert(harness_derivative_agrees(&v, numeric, (double)analytic[k], bound),
               "gradient of %s, element %lld: analytic %.12g, numeric %.12g", name, (long long)k, (double)analytic[k],
-              numeric[k]);
-  free(numeric);
+              numeric);
+  }
+  if (c.before) free_inputs(&inputs);
 }
 
 static void check_gradients(fixture *f) {

@@ -69,3 +69,15 @@ Test(cli_convert, the_reference_is_up_to_date) {
   }
   facet_memory_free(document);
 }
+
+/* Their data are not here: the configurations are read, and the first file is missed. */
+Test(cli_convert, the_configurations_of_the_real_data_sets_are_valid) {
+  static const char *const sets[][2] = {{"ml-100k", "/ml-100k.inter"}, {"amazon-sports", "/joined.tsv"}};
+  for (int i = 0; i < 2; i++) {
+    EXPECT_EXIT(4,
+                program_run("convert " FACET_SOURCE_DIR "/datasets/%s/convert.yaml --input %s --output %s/out",
+                            sets[i][0], directory, directory),
+                "cannot open", sets[i][1]);
+    EXPECT_EXIT(0, program_run("config " FACET_SOURCE_DIR "/datasets/%s/train.yaml", sets[i][0]), "mean_pooling");
+  }
+}

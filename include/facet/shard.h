@@ -7,8 +7,9 @@
  *   /samples/<seq>/{start,length}       [N] int64, [N] int32: the sample's window into the part's events, newest last
  *   /events/<seq>/<feature>             [M]; bags and vectors as in /samples
  *
- * One of schema_hash and /schema suffices: other programs store /schema. Joined features are not stored. The attribute tables (tables.h5, attribute facet_format = "tables") hold
- * /<vocabulary>/<column> in the same three layouts with one row per id.
+ * One of schema_hash and /schema suffices: other programs store /schema. Joined features are not stored. The attribute
+ * tables (tables.h5, attribute facet_format = "tables") hold /<vocabulary>/<column> in the same three layouts with one
+ * row per id.
  *
  * The HDF5 library is used by one thread at a time: every call happens between facet_hdf5_lock and
  * facet_hdf5_unlock (host/data/hdf5.h). */

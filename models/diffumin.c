@@ -294,9 +294,9 @@ static facet_tensor *add_contrast_loss(const diffumin *m, facet_tensor *omega) {
   facet_graph *g = m->graph;
   const int user = facet_graph_schema(g)->user;
   facet_tensor *users = m->option->cl_mask_same_user && user >= 0 ? facet_graph_feature(g, user) : NULL;
-  return facet_info_nce(g, "contrast", add_contrast_head(m, "contrast.g1", m->r_hat),
-                        add_contrast_head(m, "contrast.g2", m->r_star), omega, facet_graph_valid(g), users,
-                        m->option->cl_temperature);
+  facet_tensor *a = add_contrast_head(m, "contrast.g1", m->r_hat);
+  facet_tensor *p = add_contrast_head(m, "contrast.g2", m->r_star);
+  return facet_info_nce(g, "contrast", a, p, omega, facet_graph_valid(g), users, m->option->cl_temperature);
 }
 
 /* A loss that counts, or a monitor. */
@@ -322,20 +322,19 @@ static void add_auxiliary_losses(const diffumin *m) {
 
 static facet_tensor *add_encoder(const diffumin *m) {
   const diffumin_options *o = m->option;
-  const bool reuse = o->st_encoder == ENCODER_REUSE_DIFF;
-  const facet_encoder_options encoder = {.n_layers = o->denoiser.n_layers,
-                                         .heads = o->denoiser.heads,
-                                         .ffn_factor = o->denoiser.ffn_factor,
-                                         .attention_scale = o->denoiser.attention_scale,
-                                         .n_recent = o->subseq_len};
-  facet_tensor *condition = NULL;
-  if (reuse) { /* the last channel */
+  facet_encoder_options encoder = {.n_layers = o->denoiser.n_layers,
+                                   .heads = o->denoiser.heads,
+                                   .ffn_factor = o->denoiser.ffn_factor,
+                                   .attention_scale = o->denoiser.attention_scale,
+                                   .n_recent = o->subseq_len};
+  if (o->st_encoder == ENCODER_REUSE_DIFF) {
     facet_tensor *flat =
         facet_reshape(m->graph, "orthogonal.flat", m->o, facet_shape_make(2, m->batch, o->channels * m->d));
-    condition = facet_slice(m->graph, "orthogonal.last", flat, (o->channels - 1) * m->d, m->d);
+    encoder.cross = facet_slice(m->graph, "orthogonal.last", flat, (o->channels - 1) * m->d, m->d);
+    encoder.norms = "denoiser";
   }
   return facet_block_encoder(m->graph, "encoder", m->e_s, m->events, facet_graph_length(m->graph, m->sequence),
-                             condition, reuse ? "denoiser" : NULL, &encoder);
+                             &encoder);
 }
 
 /* Float features, those of events and other sequences pooled, normalised over the batch. */

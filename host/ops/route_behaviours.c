@@ -23,7 +23,7 @@
 #include "cpu/vector.h"
 #include "facet/ops.h"
 
-enum { OUT_R, OUT_SELECTED, OUT_STATISTICS, N_BLOCKS = 64, LINE = 64, MILLION = 1000000 };
+enum { OUT_R, OUT_SELECTED, OUT_STATISTICS, N_BLOCKS = 64, LINE = 64, AHEAD = 4, MILLION = 1000000 };
 
 /* ---- shape and cost --------------------------------------------------------------------------------------------- */
 
@@ -195,17 +195,18 @@ static void score_behaviours(const route_sizes *s, const route_sample *x, route_
     memset(w->score + j * s->slots + x->n, 0, (size_t)(x->n_counted - x->n) * sizeof *w->score);
 }
 
+/* Without branches, which would be mispredicted half the time; restrict lets the compiler make vectors of it. */
+static void take_larger(int64_t n, int32_t j, const facet_real *restrict score, facet_real *restrict best,
+                        int32_t *restrict channel) {
+  for (int64_t t = 0; t < n; t++) channel[t] = score[t] > best[t] ? j : channel[t];
+  for (int64_t t = 0; t < n; t++) best[t] = score[t] > best[t] ? score[t] : best[t];
+}
+
 static void assign_channels(const route_sizes *s, const route_sample *x, route_scratch *w) {
   memcpy(w->best, w->score, (size_t)x->n_counted * sizeof *w->best);
   memset(w->channel, 0, (size_t)x->n_counted * sizeof *w->channel);
-  for (int64_t j = 1; j < s->c; j++) {
-    const facet_real *score = w->score + j * s->slots;
-    for (int64_t t = 0; t < x->n_counted; t++) {
-      bool larger = score[t] > w->best[t];
-      w->best[t] = larger ? score[t] : w->best[t];
-      w->channel[t] = larger ? (int32_t)j : w->channel[t];
-    }
-  }
+  for (int64_t j = 1; j < s->c; j++)
+    take_larger(x->n_counted, (int32_t)j, w->score + j * s->slots, w->best, w->channel);
 }
 
 /* The cut of channel j's k largest scores. */
@@ -333,6 +334,14 @@ typedef struct route_gradients { /* of one sample */
   facet_real *de, *d_o;          /* [L, d], [c, d]; NULL: not wanted */
 } route_gradients;
 
+/* The selected rows lie scattered: without this, each waits for memory. */
+static void prefetch_rows(const route_sizes *s, const route_sample *x, const route_gradients *gradients, int64_t t) {
+  for (int64_t k = 0; k < s->d; k += LINE / (int64_t)sizeof(facet_real)) {
+    __builtin_prefetch(x->e + t * s->d + k);
+    if (gradients->de) __builtin_prefetch(gradients->de + t * s->d + k, 1);
+  }
+}
+
 static void add_selected(const route_sizes *s, const facet_route_options *options, const route_sample *x,
                          const route_scratch *w, const route_saved *saved, const route_gradients *gradients) {
   const facet_vector *vector = facet_vector_get();
@@ -341,6 +350,7 @@ static void add_selected(const route_sizes *s, const facet_route_options *option
     int64_t first = saved->first[j], n = saved->first[j + 1] - first;
     for (int64_t i = 0; i < n; i++) {
       int64_t t = saved->index[first + i];
+      if (i + AHEAD < n) prefetch_rows(s, x, gradients, saved->index[first + i + AHEAD]);
       facet_real score = saved->score[first + i], slope = weight_slope(options, score);
       w->row[i] = x->e + t * s->d;
       w->factor[i] = slope != 0 ? saved->inverse[j] * slope * vector->dot(s->d, g, w->row[i]) : 0;
@@ -363,7 +373,7 @@ static bool straight_through_scores(const route_sizes *s, const facet_route_opti
   for (int64_t j = 0; j < s->c; j++) {
     facet_real score = w->score[j * s->slots + t];
     bool candidate = options->scope == FACET_TOP_K_ALL || w->channel[t] == j;
-    bool kept = candidate && saved->inverse[j] > 0 && is_among_largest(s, w, t, j);
+    bool kept = candidate && is_among_largest(s, w, t, j);
     q[j] = kept ? saved->inverse[j] * weight_of(options, score) * vector->dot(s->d, g + j * s->d, e) : 0;
     pi[j] = (score - w->best[t]) / temperature;
     any = any || kept;

@@ -114,14 +114,15 @@ facet_tensor *facet_batch_reduce(facet_graph *graph, const char *name, facet_ten
 facet_tensor *facet_channel_weight(facet_graph *graph, const char *name, facet_tensor *valid, facet_tensor *weight,
                                    facet_tensor *n_selected, bool skip_empty);
 
-/* mse: prediction, target [B, c, d], weight ω [B, c] → scalar Σ ω (1/d) Σ_k (p_k − t_k)² / Σ ω; 0 if Σ ω = 0. */
+/* mse: prediction, target [B, .., d], weight ω [B, ..] → scalar Σ ω (1/d) Σ_k (p_k − t_k)² / Σ ω; 0 if Σ ω = 0.
+ * Gradients flow to both; the weight has none. */
 facet_tensor *facet_mse(facet_graph *graph, const char *name, facet_tensor *prediction, facet_tensor *target,
                         facet_tensor *weight);
 
 /* orthogonalize: a [B, d·c], element (r, j) of the matrix A at r·c + j; thin QR A = Q R → o [B, c, d], o_j = Q[:, j].
  * positive: diag(R) > 0; lapack: the signs of LAPACK's Householder QR. A column with R_jj ≤ max(1e-4 ‖a_j‖, 1e-12) is
- * replaced by a fixed vector (state <name>.guard [c, d], N(0, 1)) and gets no gradient. *ratio (may be NULL) receives
- * min_j R_jj/‖a_j‖ per sample, [B], without gradient. */
+ * replaced by a fixed vector (state <name>.guard [c, d], N(0, 1)) and gets no gradient. c ≤ d. *ratio (may be NULL)
+ * receives min_j R_jj/‖a_j‖ per sample before columns are replaced (0 for a_j = 0), [B], without gradient. */
 typedef enum facet_qr_sign { FACET_QR_POSITIVE, FACET_QR_LAPACK } facet_qr_sign;
 facet_tensor *facet_orthogonalize(facet_graph *graph, const char *name, facet_tensor *a, int64_t c, facet_qr_sign sign,
                                   facet_tensor **ratio);
@@ -131,7 +132,8 @@ facet_tensor *facet_orthogonalize(facet_graph *graph, const char *name, facet_te
  * those routed to it; ties: lower index); with a = S, relu(S) or 1,
  *   r_j = (1/D_j) Σ_t M_tj a_tj e_t
  * *n_selected (may be NULL) [B, c]: Σ_t M_tj, a real number; *statistics (may be NULL) [B, 2]: the share of empty
- * channels, and the entropy (nats) of the selected behaviours over the channels. Both without gradient. */
+ * channels, and the entropy (nats) of the selected behaviours over the channels. Both without gradient. A behaviour that
+ * holds NaN counts as the largest, so that it is seen in r. */
 typedef enum facet_top_k_mode { FACET_TOP_K_FRACTION, FACET_TOP_K_ABSOLUTE } facet_top_k_mode;
 typedef enum facet_top_k_scope { FACET_TOP_K_ALL, FACET_TOP_K_ROUTED } facet_top_k_scope;
 typedef enum facet_route_weight { FACET_ROUTE_SIMILARITY, FACET_ROUTE_RELU, FACET_ROUTE_ONE } facet_route_weight;
@@ -142,9 +144,9 @@ typedef struct facet_route_options {
   int scope;       /* facet_top_k_scope */
   int weight;      /* facet_route_weight: a */
   int denominator; /* facet_route_denominator: D_j = max(1, n_selected), constant in backward; or L */
-  int64_t top_k;
-  int64_t top_ppm;         /* parts per million */
-  bool use_mask;           /* false: slots beyond the length are zero behaviours that count everywhere */
+  int64_t top_k;   /* ≥ 1 */
+  int64_t top_ppm; /* parts per million */
+  bool use_mask;   /* false: slots beyond the length are zero behaviours that count everywhere */
   double straight_through; /* temperature of the straight-through gradient of the routing; 0: none */
 } facet_route_options;
 facet_tensor *facet_route_behaviours(facet_graph *graph, const char *name, facet_tensor *e, facet_tensor *o,

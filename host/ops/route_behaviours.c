@@ -71,12 +71,12 @@ typedef struct route_scratch {
   facet_cut *cut;         /* [c] */
 } route_scratch;
 
-/* Lays the parts out from `memory` on, if there is one; returns the bytes. */
+/* Lays the parts out from `memory` on (NULL: only to count); returns the bytes. */
 static size_t lay_out(const route_sizes *s, char *memory, route_scratch *scratch) {
   size_t bytes = 0;
 #define PART(field, n)                                                                                                 \
   do {                                                                                                                 \
-    scratch->field = memory ? (void *)(memory + bytes) : NULL;                                                         \
+    scratch->field = (void *)((uintptr_t)memory + bytes);                                                              \
     bytes += ((size_t)(n) * sizeof *scratch->field + LINE - 1) / LINE * LINE;                                          \
   } while (0)
   PART(score, s->c * s->slots);

@@ -49,9 +49,9 @@ static void print_options(void) {
 static facet_status print_plan(const facet_graph *graph, bool with_backward) {
   facet_plan *plan = NULL;
   FACET_TRY(facet_plan_create(graph, with_backward, false, &plan));
-  facet_status status = facet_plan_print(plan, stdout);
+  facet_plan_print(plan, stdout);
   facet_plan_destroy(&plan);
-  return status;
+  return FACET_OK;
 }
 
 static facet_status print_graph(const facet_config *config, const graph_arguments *arguments,
@@ -67,9 +67,9 @@ static facet_status print_graph(const facet_config *config, const graph_argument
                  facet_model_build(config->model, config->model_options, program, schema, batch_size,
                                    config->data.max_length, parameters, &graph));
   if (arguments->dot) {
-    FACET_TRY_GOTO(status, done, facet_graph_print_dot(graph, stdout));
+    facet_graph_print_dot(graph, stdout);
   } else if (!arguments->plan) {
-    FACET_TRY_GOTO(status, done, facet_graph_print(graph, stdout));
+    facet_graph_print(graph, stdout);
   }
   if (arguments->plan) status = print_plan(graph, program == FACET_PROGRAM_TRAIN);
 done:

@@ -42,7 +42,7 @@ facet_status facet_plan_create(const facet_graph *graph, bool with_backward, boo
 void facet_plan_destroy(facet_plan **plan);
 
 /* One line per buffer with offset, bytes, first and last step; a total per part. */
-facet_status facet_plan_print(const facet_plan *plan, FILE *stream);
+void facet_plan_print(const facet_plan *plan, FILE *stream);
 
 /* Sets the offsets of n buffers, first fit by decreasing size; *arena_bytes is the end of the last. */
 facet_status facet_plan_pack(facet_plan_buffer *buffers, int n, size_t *arena_bytes);

@@ -138,7 +138,7 @@ void facet_graph_monitor(facet_graph *graph, const char *name, facet_tensor *sca
 
 int64_t facet_graph_n_nodes(const facet_graph *graph);
 /* Nodes with inputs, shapes, parameters and cost as a table; the memory plan is printed by facet_executor_print_plan. */
-facet_status facet_graph_print(const facet_graph *graph, FILE *stream);
-facet_status facet_graph_print_dot(const facet_graph *graph, FILE *stream); /* Graphviz */
+void facet_graph_print(const facet_graph *graph, FILE *stream);
+void facet_graph_print_dot(const facet_graph *graph, FILE *stream); /* Graphviz */
 
 #endif

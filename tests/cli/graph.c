@@ -14,6 +14,15 @@ Test(graph_check, prints_the_graph) {
   EXPECT_EXIT(0, program_run("graph %s --plan", config), "activations");
 }
 
+/* What appears is the first line, and no message about the rest. */
+Test(graph_check, a_reader_that_leaves) {
+  static const char *const commands[] = {"graph", "graph --dot", "graph --plan", "check"};
+  for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    EXPECT_EXIT(0, program_shell("$FACET %s %s | head -n 1", commands[i], tiny_path("c.yaml")));
+    cr_assert_eq(strchr(program_output, '\n') - program_output, (long)strlen(program_output) - 1, "%s", program_output);
+  }
+}
+
 /* Every node is drawn, and every edge is between nodes that are. */
 Test(graph_check, prints_dot) {
   EXPECT_EXIT(0, program_run("graph %s --dot", tiny_path("c.yaml")), "digraph", "mlp.0", "logit", "->", "}");

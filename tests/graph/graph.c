@@ -262,8 +262,8 @@ Test(graph, print_and_dot) {
   char *text = NULL;
   size_t n = 0;
   FILE *stream = open_memstream(&text, &n);
-  EXPECT_OK(facet_graph_print(f.graph, stream));
-  EXPECT_OK(facet_graph_print_dot(f.graph, stream));
+  facet_graph_print(f.graph, stream);
+  facet_graph_print_dot(f.graph, stream);
   fclose(stream);
   cr_assert(strstr(text, "test_matmul"));
   cr_assert(strstr(text, "loss mean = 0.5 · m"));

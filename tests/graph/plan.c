@@ -147,7 +147,7 @@ Test(plan, print_has_every_buffer_and_total) {
   char *text = NULL;
   size_t n = 0;
   FILE *stream = open_memstream(&text, &n);
-  EXPECT_OK(facet_plan_print(plan, stream));
+  facet_plan_print(plan, stream);
   fclose(stream);
   for (int i = 0; i < plan->n_buffers; i++) cr_assert(strstr(text, plan->buffer[i].name));
   cr_assert(strstr(text, "arena (the three, packed)"));

@@ -168,9 +168,9 @@ Test(random, in_a_graph) {
   cr_assert_eq(facet_parameters_allocate(parameters, 1, true), FACET_OK);
   cr_assert_eq(facet_executor_create(graph, device, true, &executor), FACET_OK, "%s", facet_error_get()->message);
   FILE *stream = open_memstream(&text, &n_text);
-  cr_assert_eq(facet_graph_print(graph, stream), FACET_OK);
-  cr_assert_eq(facet_graph_print_dot(graph, stream), FACET_OK);
-  cr_assert_eq(facet_executor_print_plan(executor, stream), FACET_OK);
+  facet_graph_print(graph, stream);
+  facet_graph_print_dot(graph, stream);
+  facet_executor_print_plan(executor, stream);
   fclose(stream);
   cr_assert(strstr(text, "level") && strstr(text, "\"n:x\" [shape=box"), "%s", text);
   for (int i = 0; i < 3; i++) ((facet_real *)facet_executor_input(executor, "one"))[i] = 1;

@@ -26,6 +26,8 @@ with tempfile.TemporaryDirectory() as directory:
     script = root / "make_tiny.py"
     script.write_text(scripts[0])
     run(sys.executable, str(script), str(root / "tiny"))
+    done = run(facet, "inspect", str(root / "tiny"), "--verify")
+    assert "verified     7 files, no fault" in done.stdout, done.stdout
     train = [facet, "train", str(source / "models/mean_pooling.yaml"), "--set", f"data.path={root / 'tiny'}", "--output"]
     done = run(*train, str(root / "run"))
     assert "train: 6 samples in 1 part" in done.stderr, done.stderr

@@ -177,7 +177,8 @@ static void name_vocabularies(conversion *self, const convert_entity *entity) {
     int v = 0;
     while (v < self->n_vocabularies && strcmp(self->vocabularies[v].name, attribute->vocabulary) != 0) v++;
     if (attribute->type == CONVERT_ATTRIBUTE_FLOAT || v < self->n_vocabularies) continue;
-    snprintf(self->vocabularies[v].name, CONVERT_MAX_NAME, "%s", attribute->vocabulary);
+    const size_t n_bytes = strnlen(attribute->vocabulary, CONVERT_MAX_NAME - 1);
+    memcpy(self->vocabularies[v].name, attribute->vocabulary, n_bytes); /* zeroed before */
     self->n_vocabularies++;
   }
 }

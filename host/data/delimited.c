@@ -178,6 +178,7 @@ facet_status delimited_open(const char *path, const delimited_format *format, de
   }
   self->bytes_total = info.st_size;
   FACET_TRY_GOTO(status, failed, facet_path_format(self->path, "%s", path));
+  FACET_TRY_GOTO(status, failed, FACET_GROW(self->buffer, self->capacity, BLOCK_BYTES + 1, "text buffer"));
   FACET_TRY_GOTO(status, failed, read_header(self, format->header));
   *reader = self;
   return FACET_OK;

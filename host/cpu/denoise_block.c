@@ -198,10 +198,10 @@ static void assemble_backward(facet_denoise_block *block, facet_real *d_time) {
       const int64_t at = (u * rows + row) * d, j = rows == 1 ? u % c : row;
       vector->axpy(d, 1, da->out + at, token(block, u, j, block->d_clean, block->d_noised));
       vector->axpy(d, 1, da->q + at, token(block, u, j, block->d_clean_q, block->d_noised_q));
-      vector->axpy(d, 1, da->out + at, d_tau + DENOISE_TAU * d);
-      vector->axpy(d, 1, da->q + at, d_tau + DENOISE_TAU_Q * d);
-      vector->axpy(d, 1, da->attended + at, d_tau + DENOISE_TAU_V * d);
     }
+    vector->rows->column_sum(rows, d, da->out + u * rows * d, d_tau + DENOISE_TAU * d);
+    vector->rows->column_sum(rows, d, da->q + u * rows * d, d_tau + DENOISE_TAU_Q * d);
+    vector->rows->column_sum(rows, d, da->attended + u * rows * d, d_tau + DENOISE_TAU_V * d);
   }
 }
 

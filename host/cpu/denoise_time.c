@@ -7,7 +7,8 @@
 #include "cpu/vector.h"
 #include "ops/activation.h"
 
-enum { CHUNK = 8 }; /* levels or rows of a weight that one product takes */
+enum { CHUNK = 8 };       /* levels or rows of a weight that one product takes */
+enum { FEW_LEVELS = 32 }; /* up to here one thread is faster */
 
 size_t facet_denoise_time_place(const facet_denoise_size *size, int64_t n_levels, char *memory,
                                 facet_denoise_time *time) {
@@ -48,7 +49,7 @@ void facet_denoise_time_forward(const facet_denoise_size *size, const facet_deno
   const facet_rows *rows = facet_vector_get()->rows;
   const facet_real *const *w = weights->value;
   const int64_t d = size->d;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (time->n_levels > FEW_LEVELS)
   for (int64_t first = 0; first < time->n_levels; first += CHUNK) {
     int64_t n = chunk_rows(time->n_levels, first);
     facet_real *position = time->position + first * d, *z = time->z + first * 4 * d;
@@ -84,7 +85,7 @@ static void weight_backward(const facet_denoise_time *time, int64_t m, int64_t n
                             const facet_real *dy, facet_real *gradient) {
   const facet_rows *rows = facet_vector_get()->rows;
   if (!gradient) return;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (time->n_levels > FEW_LEVELS)
   for (int64_t first = 0; first < m; first += CHUNK) {
     int64_t n_columns = chunk_rows(m, first);
     for (int64_t level = 0; level < time->n_levels; level += CHUNK) {
@@ -105,7 +106,7 @@ void facet_denoise_time_backward(const facet_denoise_size *size, const facet_den
                                  facet_denoise_time *time, facet_real *const *gradient) {
   const int64_t d = size->d;
   facet_real *const *block_1 = gradient + DENOISE_N_SHARED, *const *d_row = time->d_row;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (time->n_levels > FEW_LEVELS)
   for (int64_t first = 0; first < time->n_levels; first += CHUNK)
     levels_backward(size, weights, time, first, chunk_rows(time->n_levels, first));
   weight_backward(time, d, d, time->row[DENOISE_TAU], d_row[DENOISE_TAU_Q], block_1[DENOISE_SELF_Q]);

@@ -253,6 +253,15 @@ static void bind_weights(const facet_op_call *call, work *w) {
   }
 }
 
+/* NULL where a gradient is not wanted. */
+static void bind_gradients(const facet_op_call *call, const work *w, facet_real **gradient) {
+  int input = IN_EXTRA + has_extra(w->params);
+  for (int k = 0; k < facet_denoise_n_weights(&w->size); k++) {
+    facet_denoise_weight weight;
+    if (facet_denoise_describe(&w->size, k, &weight)) gradient[k] = call->d_in[input++];
+  }
+}
+
 /* Rows of the time table in the order of their first use: levels of a chain, or of the first n units. */
 static void number_levels(const facet_op_call *call, int64_t n, work *w) {
   facet_denoise_time *time = &w->time;
@@ -456,18 +465,14 @@ static void group_backward(const facet_op_call *call, work *w, int64_t g, int th
   block->gradient = NULL;
 }
 
-/* gradient [n] += Σ_g partial of group g, in the order of groups. */
+/* Gradient of weight k += Σ_g partial of group g, in the order of groups. */
 static void add_partials(const work *w, int k, facet_real *gradient) {
   facet_denoise_weight weight;
   facet_denoise_describe(&w->size, k, &weight);
-  const facet_real *partial = w->partial + w->partial_at[k];
   const int64_t n = facet_shape_elements(&weight.shape);
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < n; i++) {
-    facet_real sum = 0;
-    for (int64_t g = 0; g < w->n_groups; g++) sum += partial[g * w->n_partial + i];
-    gradient[i] += sum;
-  }
+  facet_real *sum = w->partial + w->partial_at[k]; /* of the first group */
+  for (int64_t g = 1; g < w->n_groups; g++) facet_vector_get()->axpy(n, 1, sum + g * w->n_partial, sum);
+  facet_vector_get()->axpy(n, 1, sum, gradient);
 }
 
 /* Gradients of the time table's rows, in the order of blocks or units. */
@@ -491,12 +496,10 @@ static facet_status denoise_backward(const facet_op_call *call) {
   for (int64_t g = 0; g < w.n_groups; g++) group_backward(call, &w, g, omp_get_thread_num());
 
   facet_real *gradient[DENOISE_MAX_WEIGHTS] = {0};
-  int input = IN_EXTRA + has_extra(w.params);
-  for (int k = 0; k < facet_denoise_n_weights(&w.size); k++) {
-    facet_denoise_weight weight;
-    if (facet_denoise_describe(&w.size, k, &weight)) gradient[k] = call->d_in[input++];
+  bind_gradients(call, &w, gradient);
+#pragma omp parallel for schedule(dynamic)
+  for (int k = 0; k < facet_denoise_n_weights(&w.size); k++)
     if (gradient[k] && w.partial_at[k] >= 0) add_partials(&w, k, gradient[k]);
-  }
   add_time_rows(&w, w.params->chain ? w.n_time_rows : valid_rows(call, &w) * w.size.c);
   facet_denoise_time_backward(&w.size, &w.weights, &w.time, gradient);
   return FACET_OK;

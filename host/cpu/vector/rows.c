@@ -136,16 +136,42 @@ static void rows_norm(int64_t rows, int64_t d, facet_real eps, const facet_real 
   }
 }
 
+/* One row: dx = γ dy, and the sums of the gains; returns Σ dx and Σ dx x̂. */
+INLINE void gain_backward(int64_t d, const facet_real *dy, const facet_real *normal, const facet_real *gamma,
+                          facet_real *dx, facet_real *d_gamma, facet_real *d_beta, facet_real *total,
+                          facet_real *total_normal) {
+  narrow lanes = {0}, lanes_normal = {0};
+  int64_t j = 0;
+  for (; j + NARROW <= d; j += NARROW) {
+    const narrow up = *(const narrow *)(dy + j), x = *(const narrow *)(normal + j);
+    const narrow g = *(const narrow *)(gamma + j) * up;
+    *(narrow *)(d_beta + j) += up;
+    *(narrow *)(d_gamma + j) += up * x;
+    *(narrow *)(dx + j) = g;
+    lanes += g;
+    lanes_normal += g * x;
+  }
+  facet_real sum_g = sum_lanes(lanes), sum_normal = sum_lanes(lanes_normal);
+  for (; j < d; j++) {
+    const facet_real up = dy[j], g = gamma[j] * up;
+    d_beta[j] += up;
+    d_gamma[j] += up * normal[j];
+    dx[j] = g;
+    sum_g += g;
+    sum_normal += g * normal[j];
+  }
+  *total = sum_g;
+  *total_normal = sum_normal;
+}
+
 static void rows_norm_backward(int64_t rows, int64_t d, const facet_real *dy, const facet_real *normal,
                                const facet_real *inverse, const facet_real *gamma, facet_real *dx, facet_real *d_gamma,
                                facet_real *d_beta) {
   for (int64_t row = 0; row < rows; row++, dy += d, normal += d, dx += d) {
-    for (int64_t j = 0; j < d; j++) {
-      d_beta[j] += dy[j];
-      d_gamma[j] += dy[j] * normal[j];
-      dx[j] = gamma[j] * dy[j];
-    }
-    facet_real mean = sum(d, dx) / (facet_real)d, mean_normal = dot(d, dx, normal) / (facet_real)d, s = inverse[row];
+    facet_real mean, mean_normal, s = inverse[row];
+    gain_backward(d, dy, normal, gamma, dx, d_gamma, d_beta, &mean, &mean_normal);
+    mean /= (facet_real)d;
+    mean_normal /= (facet_real)d;
     for (int64_t j = 0; j < d; j++) dx[j] = s * (dx[j] - mean - normal[j] * mean_normal);
   }
 }
@@ -198,7 +224,8 @@ static void softmax(int64_t rows, int64_t n, facet_real *p) {
   for (int64_t row = 0; row < rows; row++) {
     facet_real *x = p + row * n, total = 0;
     for (int64_t a = 0; a < n; a++) total += x[a];
-    for (int64_t a = 0; a < n; a++) x[a] /= total;
+    const facet_real inverse = (facet_real)1 / total;
+    for (int64_t a = 0; a < n; a++) x[a] *= inverse;
   }
 }
 

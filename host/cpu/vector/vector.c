@@ -168,12 +168,15 @@ static facet_real vector_dot(int64_t n, const facet_real *restrict x, const face
   return lane[0];
 }
 
+/* The inner loops must stay loops for GCC to see vectors in them. */
 static facet_real vector_max(int64_t n, const facet_real *x) {
   facet_real lane[LANES];
   int64_t i = 0;
   for (int j = 0; j < LANES; j++) lane[j] = -(facet_real)INFINITY;
-  for (; i + LANES <= n; i += LANES)
+  for (; i + LANES <= n; i += LANES) {
+#pragma GCC unroll 1
     for (int j = 0; j < LANES; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+  }
   for (int j = 0; i + j < n; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
   for (int width = LANES / 2; width; width /= 2)
     for (int j = 0; j < width; j++) lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
@@ -183,15 +186,10 @@ static facet_real vector_max(int64_t n, const facet_real *x) {
 static facet_real vector_exp_sum(int64_t n, facet_real shift, const facet_real *x, facet_real *y) {
   facet_real lane[LANES] = {0};
   int64_t i = 0;
+  for (int64_t k = 0; k < n; k++) y[k] = exp_one(x[k] - shift);
   for (; i + LANES <= n; i += LANES)
-    for (int j = 0; j < LANES; j++) {
-      y[i + j] = exp_one(x[i + j] - shift);
-      lane[j] += y[i + j];
-    }
-  for (int j = 0; i + j < n; j++) {
-    y[i + j] = exp_one(x[i + j] - shift);
-    lane[j] += y[i + j];
-  }
+    for (int j = 0; j < LANES; j++) lane[j] += y[i + j];
+  for (int j = 0; i + j < n; j++) lane[j] += y[i + j];
   for (int width = LANES / 2; width; width /= 2)
     for (int j = 0; j < width; j++) lane[j] += lane[j + width];
   return lane[0];

@@ -8,7 +8,7 @@
  * saved: max and 1/Σ of each row of exp(S − max). P is computed again in backward, so that memory does not grow with
  * Lq · Lk; this costs one product of five.
  * scratch: P and dP of a tile of queries, for each of a number of blocks of (sample, head) pairs that depends on the
- * shapes alone. */
+ * shapes alone. Their rows are padded to whole vectors, with −∞ before and 0 after the exponential. */
 #include <math.h>
 #include <string.h>
 
@@ -21,13 +21,18 @@ typedef struct facet_attention_params {
   double scale;
 } facet_attention_params;
 
-enum { TILE = 64, MAX_BLOCKS = 64 };
+enum { TILE = 64, MAX_BLOCKS = 64, LANES = 16 };
 
 typedef struct attention_sizes {
   int64_t n_queries, n_keys, d, heads, width;
   int64_t n_pairs, n_blocks; /* of (sample, head) */
   int64_t tile;              /* queries at a time */
+  int64_t tile_elements;     /* tile rows of n_keys, padded */
 } attention_sizes;
+
+static int64_t padded(int64_t n) {
+  return (n + LANES - 1) / LANES * LANES;
+}
 
 static attention_sizes sizes_of(const facet_shape *in_shape, const facet_attention_params *params) {
   attention_sizes s = {.n_queries = in_shape[0].dim[1],
@@ -38,6 +43,7 @@ static attention_sizes sizes_of(const facet_shape *in_shape, const facet_attenti
                        .n_pairs = in_shape[0].dim[0] * params->heads};
   s.n_blocks = s.n_pairs < MAX_BLOCKS ? s.n_pairs : MAX_BLOCKS;
   s.tile = s.n_queries < TILE ? s.n_queries : TILE;
+  s.tile_elements = s.tile * padded(s.n_keys);
   return s;
 }
 
@@ -67,7 +73,7 @@ static facet_status attention_shape(facet_op_rule *rule) {
   rule->out_dtype[0] = FACET_DTYPE_REAL;
   rule->out_shape[0] = *q;
   rule->saved_bytes = (size_t)(2 * s.n_pairs * s.n_queries) * sizeof(facet_real);
-  rule->scratch_bytes = (size_t)(2 * s.n_blocks * s.tile * s.n_keys) * sizeof(facet_real);
+  rule->scratch_bytes = (size_t)(2 * s.n_blocks * s.tile_elements) * sizeof(facet_real);
   return FACET_OK;
 }
 
@@ -93,17 +99,24 @@ static int64_t valid_keys(const facet_op_call *call, int64_t b) {
 
 /* The columns of one head of one sample; rows are d apart. */
 typedef struct attention_pair {
-  int64_t n; /* valid keys */
+  int64_t n, stride; /* valid keys, and padded: elements between the rows of P */
   int64_t of_queries, of_keys;
   facet_real *statistics; /* [Lq, 2] max and 1/Σ */
 } attention_pair;
 
 static attention_pair pair_of(const facet_op_call *call, const attention_sizes *s, int64_t pair) {
-  int64_t b = pair / s->heads, column = pair % s->heads * s->width;
-  return (attention_pair){.n = valid_keys(call, b),
+  int64_t b = pair / s->heads, column = pair % s->heads * s->width, n = valid_keys(call, b);
+  return (attention_pair){.n = n,
+                          .stride = padded(n),
                           .of_queries = b * s->n_queries * s->d + column,
                           .of_keys = b * s->n_keys * s->d + column,
                           .statistics = (facet_real *)call->saved + 2 * pair * s->n_queries};
+}
+
+/* The columns behind the keys. */
+static void fill_padding(const attention_pair *at, int64_t m, facet_real value, facet_real *p) {
+  for (int64_t r = 0; r < m; r++)
+    for (int64_t j = at->n; j < at->stride; j++) p[r * at->stride + j] = value;
 }
 
 static facet_status forward_pair(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *p) {
@@ -119,15 +132,16 @@ static facet_status forward_pair(const facet_op_call *call, const attention_size
   }
   for (int64_t i = 0; i < s->n_queries; i += s->tile) {
     int64_t m = s->n_queries - i < s->tile ? s->n_queries - i : s->tile;
-    FACET_TRY(
-        facet_gemm(false, true, m, at.n, s->width, (facet_real)params->scale, q + i * s->d, s->d, k, s->d, 0, p, at.n));
+    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, (facet_real)params->scale, q + i * s->d, s->d, k, s->d, 0, p,
+                         at.stride));
+    fill_padding(&at, m, -(facet_real)INFINITY, p);
     for (int64_t r = 0; r < m; r++) {
-      facet_real *row = p + r * at.n, *statistics = at.statistics + 2 * (i + r);
-      statistics[0] = vector->max(at.n, row);
-      statistics[1] = 1 / vector->exp_sum(at.n, statistics[0], row, row);
-      vector->scale(at.n, statistics[1], row);
+      facet_real *row = p + r * at.stride, *statistics = at.statistics + 2 * (i + r);
+      statistics[0] = vector->max(at.stride, row);
+      statistics[1] = 1 / vector->exp_sum(at.stride, statistics[0], row, row);
+      vector->scale(at.stride, statistics[1], row);
     }
-    FACET_TRY(facet_gemm(false, false, m, s->width, at.n, 1, p, at.n, v, s->d, 0, y + i * s->d, s->d));
+    FACET_TRY(facet_gemm(false, false, m, s->width, at.n, 1, p, at.stride, v, s->d, 0, y + i * s->d, s->d));
   }
   return FACET_OK;
 }
@@ -140,26 +154,32 @@ static facet_status backward_pair(const facet_op_call *call, const attention_siz
   attention_pair at = pair_of(call, s, pair);
   const facet_real *q = (const facet_real *)call->in[0] + at.of_queries, *dy = call->d_out[0] + at.of_queries;
   const facet_real *k = (const facet_real *)call->in[1] + at.of_keys, *v = (const facet_real *)call->in[2] + at.of_keys;
-  facet_real *dq = call->d_in[0], *dk = call->d_in[1], *dv = call->d_in[2], *ds = p + s->tile * s->n_keys;
+  facet_real *dq = call->d_in[0], *dk = call->d_in[1], *dv = call->d_in[2], *ds = p + s->tile_elements;
   if (at.n <= 0) return FACET_OK;
   for (int64_t i = 0; i < s->n_queries; i += s->tile) {
     int64_t m = s->n_queries - i < s->tile ? s->n_queries - i : s->tile, row = i * s->d;
-    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, scale, q + row, s->d, k, s->d, 0, p, at.n));
+    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, scale, q + row, s->d, k, s->d, 0, p, at.stride));
+    fill_padding(&at, m, -(facet_real)INFINITY, p);
     for (int64_t r = 0; r < m; r++) {
       const facet_real *statistics = at.statistics + 2 * (i + r);
-      vector->exp_sum(at.n, statistics[0], p + r * at.n, p + r * at.n);
-      vector->scale(at.n, statistics[1], p + r * at.n);
+      vector->exp_sum(at.stride, statistics[0], p + r * at.stride, p + r * at.stride);
+      vector->scale(at.stride, statistics[1], p + r * at.stride);
     }
-    if (dv) FACET_TRY(facet_gemm(true, false, at.n, s->width, m, 1, p, at.n, dy + row, s->d, 1, dv + at.of_keys, s->d));
+    if (dv)
+      FACET_TRY(facet_gemm(true, false, at.n, s->width, m, 1, p, at.stride, dy + row, s->d, 1, dv + at.of_keys, s->d));
     if (!dq && !dk) continue;
-    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, 1, dy + row, s->d, v, s->d, 0, ds, at.n));
+    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, 1, dy + row, s->d, v, s->d, 0, ds, at.stride));
+    fill_padding(&at, m, 0, ds);
     for (int64_t r = 0; r < m; r++) {
-      facet_real *ds_row = ds + r * at.n, *p_row = p + r * at.n, mean = vector->dot(at.n, p_row, ds_row);
-      for (int64_t j = 0; j < at.n; j++) ds_row[j] = scale * p_row[j] * (ds_row[j] - mean);
+      facet_real *ds_row = ds + r * at.stride, *p_row = p + r * at.stride;
+      facet_real mean = vector->dot(at.stride, p_row, ds_row);
+      for (int64_t j = 0; j < at.stride; j++) ds_row[j] = scale * p_row[j] * (ds_row[j] - mean);
     }
     if (dq)
-      FACET_TRY(facet_gemm(false, false, m, s->width, at.n, 1, ds, at.n, k, s->d, 1, dq + at.of_queries + row, s->d));
-    if (dk) FACET_TRY(facet_gemm(true, false, at.n, s->width, m, 1, ds, at.n, q + row, s->d, 1, dk + at.of_keys, s->d));
+      FACET_TRY(
+          facet_gemm(false, false, m, s->width, at.n, 1, ds, at.stride, k, s->d, 1, dq + at.of_queries + row, s->d));
+    if (dk)
+      FACET_TRY(facet_gemm(true, false, at.n, s->width, m, 1, ds, at.stride, q + row, s->d, 1, dk + at.of_keys, s->d));
   }
   return FACET_OK;
 }
@@ -172,7 +192,7 @@ static facet_status for_each_pair(const facet_op_call *call, pair_kernel *kernel
   int failed = 0; /* the error itself belongs to the thread that met it */
 #pragma omp parallel for schedule(static) reduction(| : failed)
   for (int64_t block = 0; block < s.n_blocks; block++) {
-    facet_real *p = (facet_real *)call->scratch + 2 * block * s.tile * s.n_keys;
+    facet_real *p = (facet_real *)call->scratch + 2 * block * s.tile_elements;
     for (int64_t pair = block * s.n_pairs / s.n_blocks; pair < (block + 1) * s.n_pairs / s.n_blocks; pair++)
       failed |= kernel(call, &s, pair, p) != FACET_OK;
   }

@@ -174,6 +174,19 @@ Test(resume, with_two_threads) {
   tiny_expect_same_run("parallel", "run");
 }
 
+/* Two more losses, noise drawn in every step, and parameters that two nodes share. */
+Test(resume, with_diffumin) {
+  tiny_write("c.yaml", "model: {name: diffumin, mlp: [8], dropout: 0.2}\n"
+                       "data: {path: compressed, shuffle_block: 16, shuffle_window: 8}\n"
+                       "optimizer: {learning_rate: 0.003, schedule: plateau, plateau_patience: 1}\n"
+                       "train: {batch_size: 64, accumulate: 2, max_steps: 32, epochs: 2, log_every: 3,\n"
+                       "        evaluate_every: 8, threads: 1}\n");
+  tiny_train_ok("diffumin", "");
+  last_step = 32;
+  stop_again_and_again("run", SIGTERM, 9, no_sets);
+  tiny_expect_same_run("diffumin", "run");
+}
+
 /* ---- killed ---------------------------------------------------------------------------------------------------- */
 
 Test(resume, after_sigkill_in_training) {

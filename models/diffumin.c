@@ -97,7 +97,8 @@ static const facet_option options[] = {
     INT("top_k", route.top_k, "100", 1, 1e9, "Behaviours kept per channel, or their least number in topk_mode frac."),
     CHOICE("topk_scope", route.scope, "all", top_k_scopes,
            "The largest similarities of a channel among all behaviours, or among those routed to it."),
-    BOOL("use_mask", route.use_mask, "true", "Slots beyond the history's length stay out of routing, top-k and mean."),
+    BOOL("use_mask", route.use_mask, "true",
+         "Slots beyond the history's length stay out of routing, top-k, mean and encoder."),
     CHOICE("agg_denom", route.denominator, "sel", denominators,
            "Interests are divided by the selected behaviours, or by L."),
     CHOICE("agg_weight", route.weight, "sim", route_weights,
@@ -333,8 +334,8 @@ static facet_tensor *add_encoder(const diffumin *m) {
     encoder.cross = facet_slice(m->graph, "orthogonal.last", flat, (o->channels - 1) * m->d, m->d);
     encoder.norms = "denoiser";
   }
-  return facet_block_encoder(m->graph, "encoder", m->e_s, m->events, facet_graph_length(m->graph, m->sequence),
-                             &encoder);
+  facet_tensor *length = o->route.use_mask ? facet_graph_length(m->graph, m->sequence) : NULL;
+  return facet_block_encoder(m->graph, "encoder", m->e_s, m->events, length, &encoder);
 }
 
 /* Float features, those of events and other sequences pooled, normalised over the batch. */

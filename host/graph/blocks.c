@@ -198,7 +198,7 @@ static facet_tensor *first_row(const encoder *e, facet_tensor *rows) {
 
 facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_tensor *target, facet_tensor *events,
                                   facet_tensor *length, const facet_encoder_options *options) {
-  if (!target || !events || !length) return NULL;
+  if (!target || !events) return NULL;
   char text_target[64], text_events[64];
   const facet_shape *t = &target->shape, *x = &events->shape;
   if (t->rank != 2 || x->rank != 3 || x->dim[0] != t->dim[0] || x->dim[2] != t->dim[1])

@@ -78,7 +78,8 @@ typedef struct facet_encoder_options {
 } facet_encoder_options;
 
 /* target [B, d], events [B, L, d] (the newest first), length int32 [B] → [B, d]: the target's row after a post-norm
- * Transformer encoder over H = [target; the first min(length, n_recent) events], without positions; per layer
+ * Transformer encoder over H = [target; the first min(length, n_recent) events], without positions (length NULL: all of
+ * the first n_recent slots, whatever they hold); per layer
  *   H ← LN1(H + MHA(H, H, H)),   with `cross` z: H ← LN2(H + (z W_v) W_o),   H ← LN3(H + W_1 relu(W_0 H + b_0) + b_1)
  * (attention to one key gives its value, whatever the query; so that has no W_q, W_k). Of the last layer only the target's
  * row is computed. Parameters <name>.<layer>.self.{q,k,v,o}, .cross.{v,o} (no biases), .ffn.{0,1}, .norm{1,2,3}. */

@@ -21,7 +21,7 @@ typedef struct fixture {
 
 /* y = encoder(rows of a table), loss = mean of the squares of y w; with a denoiser's LayerNorm in the same program and
  * a cross-attention to a projection of the target where `reuse`. */
-static void open(fixture *x, facet_encoder_options options, bool reuse) {
+static void open(fixture *x, facet_encoder_options options, bool reuse, bool all_slots) {
   x->f = test_fixture_open(B);
   x->options = options;
   facet_graph *g = x->f.graph;
@@ -38,7 +38,7 @@ static void open(fixture *x, facet_encoder_options options, bool reuse) {
     x->options.cross = facet_linear(g, "cross", target, D, false, FACET_ACTIVATION_NONE, (facet_init){0});
     norm = facet_layer_norm(g, "denoiser.0.norm1", target, 1e-6);
   }
-  facet_tensor *y = facet_block_encoder(g, "st", target, events, length, &x->options);
+  facet_tensor *y = facet_block_encoder(g, "st", target, events, all_slots ? NULL : length, &x->options);
   cr_assert(y, "%s", facet_error_get()->message);
   facet_graph_output(g, "y", y);
   if (norm) y = facet_add(g, "both", y, norm);
@@ -49,7 +49,7 @@ static void open(fixture *x, facet_encoder_options options, bool reuse) {
   int32_t *id_of = facet_executor_input(x->f.executor, "id"), *ids_of = facet_executor_input(x->f.executor, "ids");
   for (int b = 0; b < B; b++) id_of[b] = 1 + b;
   for (int i = 0; i < B * L; i++) ids_of[i] = 1 + (int32_t)facet_rng_below(facet_rng_word64(key, (uint64_t)i), IDS - 1);
-  memcpy(facet_executor_input(x->f.executor, "length"), lengths, sizeof lengths);
+  if (!all_slots) memcpy(facet_executor_input(x->f.executor, "length"), lengths, sizeof lengths);
   /* biases and gains away from 0 and 1 */
   facet_real *values = facet_parameters_values(x->f.parameters);
   for (int64_t i = 0; i < facet_parameters_n_elements(x->f.parameters); i++)
@@ -138,18 +138,18 @@ static void reference(const fixture *x, int n, double scale, const double *cross
   }
 }
 
-static void check(facet_encoder_options options, bool reuse, double scale) {
+static void check_slots(facet_encoder_options options, bool reuse, bool all_slots, double scale) {
   fixture x;
   facet_real y[B * D];
   FILE *stream = fopen("/dev/null", "w");
-  open(&x, options, reuse);
+  open(&x, options, reuse, all_slots);
   EXPECT_OK(facet_executor_forward(x.f.executor, NULL, &x.f.run));
   EXPECT_OK(facet_executor_output(x.f.executor, "y", y, B * D));
   const facet_real *table = facet_table_rows(facet_parameters_table(x.f.parameters, 0));
   const int32_t *id = facet_executor_input(x.f.executor, "id"), *ids = facet_executor_input(x.f.executor, "ids");
   for (int b = 0; b < B; b++) {
     double h[L + 1][D], cross[D];
-    int n = 1 + (int)(lengths[b] < options.n_recent ? lengths[b] : options.n_recent);
+    const int length = all_slots ? L : lengths[b], n = 1 + (int)(length < options.n_recent ? length : options.n_recent);
     for (int e = 0; e < D; e++) {
       h[0][e] = (double)table[id[b] * D + e];
       for (int i = 1; i < n; i++) h[i][e] = (double)table[ids[b * L + i - 1] * D + e];
@@ -163,6 +163,10 @@ static void check(facet_encoder_options options, bool reuse, double scale) {
   EXPECT_OK(facet_executor_check_gradients(x.f.executor, NULL, &x.f.run, 2, FACET_CHECK_TOLERANCE, stream));
   test_fixture_close(&x.f);
   fclose(stream);
+}
+
+static void check(facet_encoder_options options, bool reuse, double scale) {
+  check_slots(options, reuse, false, scale);
 }
 
 static facet_encoder_options with(int64_t n_recent, int64_t n_layers, int64_t heads, int scale) {
@@ -182,6 +186,9 @@ Test(encoder, one_layer_scaled_by_keys) {
 Test(encoder, scaled_by_keys_where_slots_are_fewer) {
   check(with(50, 2, 1, FACET_SCALE_KEYS), false, 1 / sqrt(L + 1));
 }
+Test(encoder, without_a_length_every_slot_counts) {
+  check_slots(with(4, 2, 2, FACET_SCALE_KEYS), false, true, 1 / sqrt(5));
+}
 Test(encoder, norms_and_cross_attention_of_a_denoiser) {
   check(with(4, 2, 2, FACET_SCALE_KEYS), true, 1 / sqrt(5));
 }
@@ -194,7 +201,7 @@ static bool has_parameter(const fixture *x, const char *part) {
 
 Test(encoder, parameters_and_the_row_of_the_last_layer) {
   fixture x;
-  open(&x, with(4, 2, 2, FACET_SCALE_HEAD), false);
+  open(&x, with(4, 2, 2, FACET_SCALE_HEAD), false, false);
   cr_assert(has_parameter(&x, "st.0.norm1.gamma") && has_parameter(&x, "st.1.norm3.beta"));
   cr_assert(!has_parameter(&x, "norm2") && !has_parameter(&x, "cross") && !has_parameter(&x, "self.q.bias"));
   static const struct {
@@ -211,7 +218,7 @@ Test(encoder, parameters_and_the_row_of_the_last_layer) {
     }
   cr_assert_eq(n_found, 4);
   test_fixture_close(&x.f);
-  open(&x, with(4, 2, 2, FACET_SCALE_HEAD), true);
+  open(&x, with(4, 2, 2, FACET_SCALE_HEAD), true, false);
   cr_assert(has_parameter(&x, "denoiser.1.norm2.gamma") && has_parameter(&x, "st.1.cross.v.weight"));
   cr_assert(!has_parameter(&x, "st.0.norm") && !has_parameter(&x, "cross.q"));
   test_fixture_close(&x.f);

@@ -1,0 +1,133 @@
+"""What the PyTorch peers of facet's models share: named parameters, embeddings, BatchNorm, Dice, the MLP. Row vectors:
+y = x W. Rows with valid = 0 pad the batch and stay out of every statistic."""
+import torch
+import torch.nn.functional as F
+
+from facet_files import MODEL_ROLES
+
+LAYER_NORM_EPSILON, BATCH_NORM_EPSILON, DICE_EPSILON = 1e-6, 1e-3, 1e-9
+
+
+def normalize(x, epsilon):
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(epsilon)
+
+
+def mean_of_valid(x, valid):
+    """x [B, n], valid [B] in {0, 1}: the mean over the valid rows, [n]."""
+    return (x * valid[:, None]).sum(0) / valid.sum()
+
+
+def weighted_mean(x, weight):
+    """Σ ω x / Σ ω; 0 where no weight is left."""
+    total = weight.sum()
+    return (weight * x).sum() / torch.where(total > 0, total, 1)
+
+
+def history_mean(x, length):
+    """x [B, L, n] → [B, n]: the mean over the first length[b] events."""
+    present = torch.arange(x.shape[1], device=x.device) < length[:, None]
+    return (x * present[..., None]).sum(1) / length.clamp_min(1)[:, None]
+
+
+class Peer:
+    """A model. option: section `model` of the configuration; p: parameters and tables by facet's names; states: what
+    facet keeps beside parameters. A subclass has forward(batch, draws) → losses with "total", random_draws, and
+    newest_first (the sequence that it reads so, or None)."""
+
+    def __init__(self, option, schema, p, states, sparse_tables=False):
+        self.option, self.schema, self.p, self.states, self.sparse_tables = option, schema, p, states, sparse_tables
+        self.node = {}  # named intermediate values
+        self.shifted = {}  # what each bias and beta is added to
+        self.keep_gradients = False
+        self.kink = 0.0  # where ReLU's slope changes
+
+    def watch(self, name, x):
+        self.node[name] = x
+        if self.keep_gradients and x.requires_grad:
+            x.retain_grad()
+        return x
+
+    def shift(self, name, x):
+        """x + the parameter, which is a bias."""
+        y = x + self.p[name]
+        if self.keep_gradients and y.requires_grad:
+            y.retain_grad()
+            self.shifted.setdefault(name, []).append(y)
+        return y
+
+    def relu(self, x):
+        return x * (x > self.kink) if self.kink else x.relu()
+
+    def linear(self, name, x, bias=True):
+        y = x @ self.p[name + ".weight"]
+        return self.shift(name + ".bias", y) if bias else y
+
+    def feed_forward(self, name, x):
+        return self.linear(name + ".1", self.relu(self.linear(name + ".0", x)))
+
+    def layer_norm(self, name, x):
+        x = F.layer_norm(x, x.shape[-1:], self.p[name + ".gamma"], eps=LAYER_NORM_EPSILON)
+        return self.shift(name + ".beta", x)
+
+    def batch_norm(self, name, x, valid):
+        mean = mean_of_valid(x, valid)
+        variance = mean_of_valid((x - mean).square(), valid)
+        x = (x - mean) / (variance + BATCH_NORM_EPSILON).sqrt()
+        return self.shift(name + ".beta", x * self.p[name + ".gamma"])
+
+    def dice(self, name, x, valid):
+        mean = mean_of_valid(x, valid)
+        sd = (mean_of_valid((x - mean).square(), valid) + DICE_EPSILON).sqrt()
+        gate = torch.sigmoid((x - mean) / (sd + DICE_EPSILON))
+        return x * (gate + self.p[name + ".alpha"] * (1 - gate))
+
+    def activate(self, name, x, valid):
+        activation = self.option["activation"]
+        if activation == "dice":
+            return self.dice(name + ".dice", x, valid)
+        if activation == "prelu":
+            return x.relu() - self.p[name + ".prelu.slope"] * (-x).relu()
+        if activation == "none":
+            return x
+        return {"relu": self.relu, "sigmoid": torch.sigmoid, "swish": F.silu, "tanh": torch.tanh}[activation](x)
+
+    def mlp(self, x, valid):
+        """Hidden layers and the logit [B, 1]."""
+        assert float(self.option["dropout"]) == 0, "dropout is not implemented here"
+        for layer in range(len(self.option["mlp"])):
+            name = f"mlp.{layer}"
+            x = self.watch(name, self.linear(name, x))
+            if self.option["batch_norm"]:
+                x = self.batch_norm(name + ".norm", x, valid)
+            x = self.activate(name, x, valid)
+        return self.watch("logit", self.linear("logit", x))
+
+    def embed(self, feature, batch):
+        """Rows of the table; id 0 gives zeros. Bags are pooled over their ids."""
+        ids = batch[feature.name]
+        rows = F.embedding(ids, self.p[feature.table], padding_idx=0, sparse=self.sparse_tables)
+        if not feature.bag:
+            return rows
+        rows = rows.sum(-2)
+        return rows if feature.pooling == "sum" else rows / (ids != 0).sum(-1, keepdim=True).clamp_min(1)
+
+    def embed_all(self, features, batch):
+        return [self.embed(f, batch) for f in features if f.is_id]
+
+    def dense_inputs(self, batch, routed):
+        """What enters the head beside embeddings of the sample: its float features; for every sequence the means of its
+        embeddings (but not of the sequence `routed`) and of its float features. Floats go through BatchNorm."""
+        valid = batch["valid"]
+        floats = [batch[f.name].reshape(len(valid), -1) for f in self.schema.features
+                  if not f.is_id and f.sequence is None and f.role in MODEL_ROLES]
+        parts = [self.batch_norm("dense.norm", torch.cat(floats, 1), valid)] if floats else []
+        for sequence in self.schema.max_length:
+            features, length = self.schema.events(sequence), batch[sequence + ".length"]
+            ids = self.embed_all(features, batch) if sequence != routed else []
+            floats = [batch[f.name].reshape(*batch[f.name].shape[:2], -1) for f in features if not f.is_id]
+            if ids:
+                parts.append(history_mean(torch.cat(ids, -1), length))
+            if floats:
+                mean = history_mean(torch.cat(floats, -1), length)
+                parts.append(self.batch_norm(sequence + ".dense.norm", mean, valid))
+        return parts

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a clone to a trained model: installs what is missing, builds, makes a data set, trains, evaluates, and sums up.
-# Usage: tools/demo.sh    about two minutes on two cores, installation aside. Everything it makes is in build/ and demo/.
+# Usage: tools/demo.sh    about four minutes on two cores, installation aside. Everything it makes is in build/ and demo/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
@@ -17,32 +17,41 @@ ninja -C build facet >demo/build.log 2>&1 || { tail -n 50 demo/build.log; exit 1
 facet=build/facet
 
 step "3/5 synthetic logs (demo/data)"
-[ -e demo/data/schema.yaml ] || $facet synthesize datasets/synthetic/demo.yaml --output demo/data
+cmp -s datasets/synthetic/demo.yaml demo/demo.yaml || {
+  rm -rf demo/data
+  $facet synthesize datasets/synthetic/demo.yaml --output demo/data
+  cp datasets/synthetic/demo.yaml demo/demo.yaml
+}
 
-step "4/5 train (demo/run)"
-rm -rf demo/run # otherwise a second demo would only say that the run is finished
-$facet train models/mean_pooling.yaml --set data.path="$PWD/demo/data" --output demo/run
-
-step "5/5 evaluate on the test split"
-$facet evaluate demo/run | tee demo/evaluate.txt
+train() { # MODEL CONFIG
+  rm -rf "demo/$1" # otherwise a second demo would only say that the run is finished
+  $facet train "datasets/synthetic/$2" --output "demo/$1"
+  $facet evaluate "demo/$1" >"demo/$1.txt"
+}
+step "4/5 train mean pooling, the baseline (demo/mean_pooling)"
+train mean_pooling train.yaml
+step "5/5 train DiffuMIN (demo/diffumin)"
+train diffumin train_diffumin.yaml
 
 # ---- summary -----------------------------------------------------------------------------------------------------
 truth() { awk -F'[:,]' -v key="\"$1\"" '$1 ~ key { printf "%.4f", $2 }' demo/data/truth.json; }
-rate=$(sed -nE 's/.*"samples_per_second": *([0-9]+).*/\1/p' demo/run/metrics.jsonl | sort -n | tail -n 1)
+auc() { awk '$1 == "auc" { printf "%.4f", $2 }' "demo/$1.txt"; }
+rate() { sed -nE 's/.*"samples_per_second": *([0-9]+).*/\1/p' "demo/$1/metrics.jsonl" | sort -n | tail -n 1; }
 step "summary (${SECONDS} s in all)"
 cat <<END
-  test AUC                $(awk '$1 == "auc" { printf "%.4f", $2 }' demo/evaluate.txt)   mean pooling, after training
-                          $(truth without_history_auc)   best that is possible without the history
+  test AUC                $(truth without_history_auc)   best that is possible without the history
+                          $(auc mean_pooling)   mean pooling, $(rate mean_pooling) samples/s on $(nproc) cores
+                          $(auc diffumin)   DiffuMIN, $(rate diffumin) samples/s
                           $(truth target_aware_auc)   best of a model that looks at the history through the target
                           $(truth best_auc)   best reachable: the probabilities that drew the clicks
-  training                up to $rate samples/s on $(nproc) cores
 
   data set                demo/data                  $facet inspect demo/data
-  run                     demo/run                   metrics.jsonl, TensorBoard events, resolved config.yaml
-  best checkpoint         demo/run/checkpoints/best
+  runs                    demo/mean_pooling, demo/diffumin: metrics.jsonl, TensorBoard events, resolved config.yaml
+  best checkpoint         demo/diffumin/checkpoints/best
 
-  next: change a key      $facet train models/mean_pooling.yaml --set model.dropout=0.2 --output demo/run2
-        score samples     $facet predict demo/run --output demo/scores.tsv
+  next: change a key      $facet train datasets/synthetic/train.yaml --set model.dropout=0.2 --output demo/dropout
+        score samples     $facet predict demo/diffumin --output demo/scores.tsv
+        the model         docs/diffumin.md
         your own logs     docs/convert.md, datasets/ml-100k/
         every key         docs/config.md
 END

@@ -20,6 +20,22 @@ int64_t facet_evaluate_batch_size(const facet_config *config) {
   return config->train.batch_size / config->train.accumulate;
 }
 
+static facet_status build_graph(const facet_scorer *scorer, facet_program program, facet_graph **graph) {
+  const facet_config *config = scorer->config;
+  return facet_model_build(config->model, config->model_options, program, facet_dataset_schema(scorer->dataset),
+                           facet_evaluate_batch_size(config), config->data.max_length, scorer->parameters, graph);
+}
+
+/* The training program only declares its parameters: those that evaluation does without stand in the checkpoint too. */
+static facet_status build(facet_scorer *scorer) {
+  facet_graph *train_graph = NULL;
+  FACET_TRY(facet_parameters_create(&scorer->parameters));
+  FACET_TRY(build_graph(scorer, FACET_PROGRAM_TRAIN, &train_graph));
+  facet_graph_destroy(&train_graph);
+  FACET_TRY(build_graph(scorer, FACET_PROGRAM_EVALUATE, &scorer->graph));
+  return facet_parameters_allocate(scorer->parameters, (uint64_t)scorer->config->train.seed, false);
+}
+
 static facet_status load(facet_scorer *scorer, const char *const *sets, int n_sets, const char *device,
                          const char *split) {
   char path[FACET_PATH_MAX];
@@ -31,11 +47,7 @@ static facet_status load(facet_scorer *scorer, const char *const *sets, int n_se
   if (!split) split = config->data.test;
   FACET_CHECK(split[0], FACET_ERROR_USAGE, "data.test of %s is empty: name a split", path);
   FACET_TRY(facet_dataset_open(config->data_path, split, &scorer->dataset));
-  FACET_TRY(facet_parameters_create(&scorer->parameters));
-  FACET_TRY(facet_model_build(config->model, config->model_options, FACET_PROGRAM_EVALUATE,
-                              facet_dataset_schema(scorer->dataset), facet_evaluate_batch_size(config),
-                              config->data.max_length, scorer->parameters, &scorer->graph));
-  FACET_TRY(facet_parameters_allocate(scorer->parameters, (uint64_t)config->train.seed, false));
+  FACET_TRY(build(scorer));
   FACET_TRY(facet_executor_create(scorer->graph, scorer->device, false, &scorer->executor));
   const facet_checkpoint checkpoint = {
       .config = config, .schema = facet_dataset_schema(scorer->dataset), .parameters = scorer->parameters};

@@ -65,6 +65,13 @@ Test(diffumin, presets_train) {
         "finished");
 }
 
+/* The contrast's parameters are in the checkpoint and in no program that scores. */
+Test(diffumin, a_checkpoint_is_evaluated_and_predicted) {
+  tiny_train_ok("run", "");
+  EXPECT_EXIT(0, program_run("evaluate %s", tiny_path("run")), "\nlogloss ");
+  EXPECT_EXIT(0, program_run("predict %s --output %s", tiny_path("run"), tiny_path("s.h5")), "scores of");
+}
+
 Test(diffumin, widths_that_do_not_fit_exit_2) {
   EXPECT_EXIT(2, tiny_train("run", "--set model.channels=17"), "model.channels is 17", "width of a behaviour (16)");
   EXPECT_EXIT(2, tiny_train("run", "--set model.heads=3"), "a behaviour is 16 wide", "model.heads (3) divides");

@@ -1,7 +1,7 @@
 """DiffuMIN in facet and in tools/peers/diffumin_torch.py give the same losses and gradients: every preset and every
 switch of docs/diffumin.md, on data with padded rows, empty, short and tied histories, repeated users, weights, bags and
 floats.
-Then both train for twenty steps on the same batches and noise, in double: there they stay together.
+Then both train for twenty steps on the same batches and noise, in double (there they stay together), and score a split.
 Usage: diffumin_golden.py FACET [NAME…]   NAME: only the cases whose name contains it"""
 import json
 import os
@@ -202,9 +202,10 @@ N_STEPS, STEP_BATCH = 20, 32
 
 
 def check_training(root):
-    """facet trains; the peer takes the parameters, batches and noise of traces of the same steps, and its losses agree.
-    Returns the largest relative difference. In float32 rounding would grow from step to step until the two part after
-    about four. The peer's reader makes the same batches from the shards."""
+    """facet trains; the peer takes the parameters, batches and noise of traces of the same steps, and its losses agree;
+    then its scores, which need the running averages. Returns the largest relative difference of losses and logits. In
+    float32 rounding would grow from step to step until the two part after about four. The peer's reader makes the same
+    batches from the shards."""
     write_data(root / "long", N_STEPS * STEP_BATCH)
     schema = Schema(root / "long")
     config = SOURCE / "models/diffumin.yaml"
@@ -229,7 +230,15 @@ def check_training(root):
         ours.append(training_step(model, optimizers, inputs, draws).item())
     ours, theirs = np.array(ours), np.array(theirs)
     assert theirs.shape == ours.shape and theirs[-1] < theirs[0], theirs
-    return np.abs(ours / theirs - 1).max()
+    facet(FACET_DOUBLE, "predict", root / "run", "--output", root / "scores.h5")
+    with h5py.File(root / "scores.h5") as file:
+        logit = file["logit"][:]
+    batch = tensors(Split(root / "long", schema, "test", "history", 30).batch(np.arange(len(logit))), torch.float64)
+    model.training = False
+    with torch.no_grad():
+        no_noise = {name: torch.zeros(len(logit), *x.shape[1:], dtype=torch.float64) for name, x in draws.items()}
+        score = model.score(batch, no_noise)[:, 0].numpy()
+    return np.abs(ours / theirs - 1).max(), np.linalg.norm(score - logit) / np.linalg.norm(logit)
 
 
 def main():
@@ -254,9 +263,9 @@ def main():
                   + (f", {kinks} but for ReLUs at 0" if kinks else ""), flush=True)
         print(f"{n_cases} cases, {n_failed} failed; largest relative difference {worst:.1e}")
         if not wanted:
-            difference = check_training(root)
-            print(f"{N_STEPS} steps of training: largest relative difference of the loss {difference:.1e}")
-            n_failed += not difference < TRAINING_TOLERANCE
+            loss, score = check_training(root)
+            print(f"{N_STEPS} steps of training: relative difference of losses {loss:.1e}, then of scores {score:.1e}")
+            n_failed += not (loss < TRAINING_TOLERANCE and score < TRAINING_TOLERANCE)
     sys.exit(1 if n_failed or not n_cases else 0)
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from facet_files import MODEL_ROLES
 
 LAYER_NORM_EPSILON, BATCH_NORM_EPSILON, DICE_EPSILON = 1e-6, 1e-3, 1e-9
+BATCH_NORM_MOMENTUM, DICE_MOMENTUM = 0.99, 0.999
 
 
 def normalize(x, epsilon):
@@ -31,13 +32,14 @@ def history_mean(x, length):
 
 class Peer:
     """A model. option: section `model` of the configuration; p: parameters and tables by facet's names; states: what
-    facet keeps beside parameters. A subclass has forward(batch, draws) → losses with "total", random_draws, and
-    newest_first (the sequence that it reads so, or None)."""
+    facet keeps beside parameters, such as running averages. A subclass has forward(batch, draws) → losses with "total",
+    random_draws, and newest_first (the sequence that it reads so, or None)."""
 
     def __init__(self, option, schema, p, states, sparse_tables=False):
         self.option, self.schema, self.p, self.states, self.sparse_tables = option, schema, p, states, sparse_tables
         self.node = {}  # named intermediate values
         self.shifted = {}  # what each bias and beta is added to
+        self.training = True  # statistics of the batch, which move the averages; else the averages
         self.keep_gradients = False
         self.kink = 0.0  # where ReLU's slope changes
 
@@ -69,15 +71,29 @@ class Peer:
         x = F.layer_norm(x, x.shape[-1:], self.p[name + ".gamma"], eps=LAYER_NORM_EPSILON)
         return self.shift(name + ".beta", x)
 
+    def average(self, name, value, momentum):
+        with torch.no_grad():
+            self.states[name].lerp_(value, 1 - momentum)
+
     def batch_norm(self, name, x, valid):
-        mean = mean_of_valid(x, valid)
-        variance = mean_of_valid((x - mean).square(), valid)
+        if self.training:
+            mean = mean_of_valid(x, valid)
+            variance = mean_of_valid((x - mean).square(), valid)
+            self.average(name + ".mean", mean, BATCH_NORM_MOMENTUM)
+            self.average(name + ".variance", variance, BATCH_NORM_MOMENTUM)
+        else:
+            mean, variance = self.states[name + ".mean"], self.states[name + ".variance"]
         x = (x - mean) / (variance + BATCH_NORM_EPSILON).sqrt()
         return self.shift(name + ".beta", x * self.p[name + ".gamma"])
 
     def dice(self, name, x, valid):
-        mean = mean_of_valid(x, valid)
-        sd = (mean_of_valid((x - mean).square(), valid) + DICE_EPSILON).sqrt()
+        if self.training:
+            mean = mean_of_valid(x, valid)
+            sd = (mean_of_valid((x - mean).square(), valid) + DICE_EPSILON).sqrt()
+            self.average(name + ".mean", mean, DICE_MOMENTUM)
+            self.average(name + ".sd", sd, DICE_MOMENTUM)
+        else:
+            mean, sd = self.states[name + ".mean"], self.states[name + ".sd"]
         gate = torch.sigmoid((x - mean) / (sd + DICE_EPSILON))
         return x * (gate + self.p[name + ".alpha"] * (1 - gate))
 

@@ -208,10 +208,9 @@ class DiffuMIN(Peer):
         loss = similarity.logsumexp(-1) - similarity.diagonal(dim1=1, dim2=2)  # [c, B]
         return weighted_mean(loss.T, omega)
 
-    def forward(self, batch, draws):
-        """One training step's losses: {"bce", "diffusion", "contrast", "total"}. draws: "chain.noise", "chain.z",
-        "diffusion.level", "diffusion.noise" and, for diff_start uniform, "chain.level"."""
-        option, schema, schedule = self.option, self.schema, self.schedule
+    def score(self, batch, draws):
+        """The logit [B, 1]. draws: "chain.noise", "chain.z" and, for diff_start uniform, "chain.level"."""
+        option, schema = self.option, self.schema
         valid, length = batch["valid"], batch[self.history + ".length"]
         e = self.watch("history", torch.cat(self.embed_all(schema.events(self.history), batch), -1))
         item = torch.cat(self.embed_all(schema.role("item"), batch), -1)
@@ -225,7 +224,7 @@ class DiffuMIN(Peer):
         r_hat = self.watch("interests.unit", normalize(r, INTEREST_EPSILON))
 
         level = draws["chain.level"] if option["diff_start"] == "uniform" else option["steps"] - 1
-        start = self.watch("chain.start", schedule.diffuse(r_hat, level, draws["chain.noise"]))
+        start = self.watch("chain.start", self.schedule.diffuse(r_hat, level, draws["chain.noise"]))
         r_star = self.watch("chain", self.sample(start, draws.get("chain.z"), r_hat, o))
 
         parts = [r.flatten(1), r_star.flatten(1)]
@@ -236,8 +235,16 @@ class DiffuMIN(Peer):
         logit = self.mlp(self.watch("head", torch.cat(parts, -1)), valid)
         if option["logit_bn"]:
             logit = self.watch("logit.norm", self.batch_norm("logit.norm", logit, valid))
+        return logit
 
-        weight = valid * batch["weight"]
+    def forward(self, batch, draws):
+        """One training step's losses: {"bce", "diffusion", "contrast", "total"}. draws: also "diffusion.level" and
+        "diffusion.noise"."""
+        option, schedule = self.option, self.schedule
+        logit = self.score(batch, draws)
+        o, r_hat, r_star = self.node["orthogonal"], self.node["interests.unit"], self.node["chain"]
+        n_selected = self.node["interests:1"]
+        weight = batch["valid"] * batch["weight"]
         bce = F.binary_cross_entropy_with_logits(logit[:, 0], batch["label"], reduction="none")
         omega = weight[:, None] * (n_selected > 0 if option["skip_empty"] else torch.ones_like(n_selected))
         x = self.watch("diffusion.x", schedule.diffuse(r_hat, draws["diffusion.level"], draws["diffusion.noise"]))

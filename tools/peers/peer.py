@@ -27,8 +27,12 @@ def tensors(arrays, dtype, device="cpu"):
             for name, x in arrays.items()}
 
 
+def copies(arrays, dtype, device="cpu"):
+    return {name: x.clone() for name, x in tensors(arrays, dtype, device).items()}
+
+
 def parameters_of(trace, dtype, device="cpu"):
-    p = {name: x.clone() for name, x in tensors(trace.parameters | trace.tables, dtype, device).items()}
+    p = copies(trace.parameters | trace.tables, dtype, device)
     for name in trace.tables:
         p[name][0] = 0  # padding
     for value in p.values():
@@ -38,7 +42,7 @@ def parameters_of(trace, dtype, device="cpu"):
 
 def model_of(build, trace, schema, dtype, device="cpu", **more):
     """The model with the parameters of a trace. build: a subclass of blocks.Peer."""
-    states = tensors(trace.states, dtype, device)
+    states = copies(trace.states, dtype, device)
     return build(trace.config["model"], schema, parameters_of(trace, dtype, device), states, **more)
 
 

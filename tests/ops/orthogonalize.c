@@ -246,7 +246,8 @@ static void check_ill_conditioned(const facet_op_call *call, void *context) {
       for (int64_t i = 0; i < s.d; i++) sum += q_at(call, 0, j, i) * q_at(call, 0, k, i);
       worst = fmax(worst, fabs(sum - (j == k)));
     }
-  cr_assert(worst < 1e-6, "max |QᵀQ − I| is %g", worst);
+  /* one projection instead of two would leave condition · ε */
+  cr_assert(worst < 8 * FACET_REAL_EPSILON, "max |QᵀQ − I| is %g", worst);
   cr_assert(ratio > 1e-4 && ratio < 3e-4, "ratio %g: the case is not what it should be", ratio);
 }
 

@@ -406,17 +406,24 @@ Test(denoise, the_start_gets_a_gradient_only_through_all_steps) {
 
 /* ---- parameters ------------------------------------------------------------------------------------------------- */
 
-Test(denoise, two_nodes_share_the_weights) {
-  facet_parameters *parameters = NULL;
+/* A program with one call of the denoiser with flag and projection, whose inputs are in[0 … 2]. */
+static facet_graph *open_call(facet_parameters **parameters, facet_tensor *in[3]) {
   facet_graph *graph = NULL;
-  cr_assert_eq(facet_parameters_create(&parameters), FACET_OK);
-  cr_assert_eq(facet_graph_create(FACET_PROGRAM_TRAIN, NULL, 2, 0, parameters, &graph), FACET_OK);
+  cr_assert_eq(facet_parameters_create(parameters), FACET_OK);
+  cr_assert_eq(facet_graph_create(FACET_PROGRAM_TRAIN, NULL, 2, 0, *parameters, &graph), FACET_OK);
   const facet_shape shape = {3, {2, 3, 8}};
-  facet_tensor *in[3], *level = facet_graph_input(graph, "level", FACET_DTYPE_INT32, (facet_shape){2, {2, 3}}, false);
+  facet_tensor *level = facet_graph_input(graph, "level", FACET_DTYPE_INT32, (facet_shape){2, {2, 3}}, false);
   for (int k = 0; k < 3; k++)
     in[k] = facet_graph_input(graph, (const char *[]){"a", "b", "c"}[k], FACET_DTYPE_REAL, shape, false);
   is.options.token_flag = is.options.output_projection = true;
   cr_assert(facet_denoise(graph, "call", "net", in[0], level, in[1], in[2], &is.options));
+  return graph;
+}
+
+Test(denoise, two_nodes_share_the_weights) {
+  facet_parameters *parameters = NULL;
+  facet_tensor *in[3];
+  facet_graph *graph = open_call(&parameters, in);
   cr_assert_eq(facet_parameters_n_dense(parameters), 4 + 1 + 2 + 2 * 18);
   cr_assert(facet_denoise_chain(graph, "chain", "net", in[0], NULL, in[1], in[2], &is.options, &is.chain.diffusion,
                                 FACET_DIFFUSION_X0, 3, 1));
@@ -426,6 +433,40 @@ Test(denoise, two_nodes_share_the_weights) {
     bool matrix = strstr(info->name, "weight");
     cr_assert_eq(info->decay, matrix, "%s", info->name);
     cr_assert_eq(info->shape.rank, matrix || strstr(info->name, "flag") ? 2 : 1, "%s", info->name);
+  }
+  facet_graph_destroy(&graph);
+  facet_parameters_destroy(&parameters);
+}
+
+/* Matrices: U(±√(6/(fan_in + fan_out))); the flag: N(0, 0.02²); gains 1, the rest 0. */
+static void expect_initial_values(const facet_parameter_info *info, const facet_real *value) {
+  const int64_t n = facet_shape_elements(&info->shape);
+  double largest_value = 0, squares = 0;
+  for (int64_t i = 0; i < n; i++) {
+    largest_value = fmax(largest_value, fabs((double)value[i]));
+    squares += (double)value[i] * (double)value[i];
+  }
+  if (strstr(info->name, "weight")) {
+    const double bound = sqrt(6.0 / (double)(info->shape.dim[0] + info->shape.dim[1]));
+    cr_assert(largest_value <= bound && largest_value > 0.9 * bound, "%s: %g, bound %g", info->name, largest_value,
+              bound);
+  } else if (strstr(info->name, "flag")) {
+    const double deviation = sqrt(squares / (double)n);
+    cr_assert(fabs(deviation - 0.02) < 0.01, "%s: %g", info->name, deviation);
+  } else {
+    const facet_real expected = strstr(info->name, "gamma") != NULL;
+    for (int64_t i = 0; i < n; i++) cr_assert_eq(value[i], expected, "%s", info->name);
+  }
+}
+
+Test(denoise, initial_values) {
+  facet_parameters *parameters = NULL;
+  facet_tensor *in[3];
+  facet_graph *graph = open_call(&parameters, in);
+  cr_assert_eq(facet_parameters_allocate(parameters, 1, false), FACET_OK);
+  for (int k = 0; k < facet_parameters_n_dense(parameters); k++) {
+    const facet_parameter_info *info = facet_parameters_dense(parameters, k);
+    expect_initial_values(info, facet_parameters_values(parameters) + info->offset);
   }
   facet_graph_destroy(&graph);
   facet_parameters_destroy(&parameters);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Static checks of the source: format, lint, forbidden patterns, file sizes, generated documentation.
+# Static checks of the source: format, lint, forbidden patterns, file sizes, places of the mutants.
 # Usage: tools/check.sh   (after a build in build/, for the generated headers and the config reference)
 # Runs every check and lists all findings before it fails.
 set -uo pipefail
@@ -93,6 +93,7 @@ check clang-format format
 check patterns patterns
 check sizes sizes
 check 'cuda pairs' cuda_pairs
+check mutants tools/mutants.sh --check
 check shellcheck shellcheck -S warning "${scripts[@]}"
 check cppcheck cpp_check
 check clang-tidy tidy

@@ -247,6 +247,21 @@ Test(diffumin, the_share_of_behaviours_in_millionths) {
   test_close_model(&m);
 }
 
+/* `carts` is sequence 1 of the schema. */
+static bool newest_first(const char *recent_first) {
+  test_model m;
+  test_open_model(&m, "diffumin", true, true, (const char *[]){STEP, recent_first, NULL});
+  const bool *of = m.batch->layout->newest_first;
+  cr_assert(!of[0], "the other sequence keeps the order of time");
+  const bool result = of[1];
+  test_close_model(&m);
+  return result;
+}
+Test(diffumin, order_of_behaviours) {
+  cr_assert(newest_first("recent_first=true"));
+  cr_assert_not(newest_first("recent_first=false"));
+}
+
 /* Training draws all noise; evaluation what infer_noise says. */
 static void expect_noise(const char *infer_noise, bool start, bool steps) {
   test_model m;

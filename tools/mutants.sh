@@ -20,7 +20,7 @@ die() {
 }
 
 # ---- the table ---------------------------------------------------------------------------------------------------
-names=()
+names=() python=
 declare -A file from to what program filter
 
 # Blocks of "key value" lines; a value goes to the end of its line.
@@ -97,9 +97,9 @@ print_markdown() {
 
 Which wrong formulas do the tests notice? Each line is one change of one place, mostly by 1 % or of an index by one, and the
 suite that must fail with it. `tools/mutants.sh` makes them one at a time in a copy of the tree, builds the test program
-and runs the suite; a mutant that survives is a missing test. All of them take five minutes on two busy cores, of which
-the first 1.7 are the build, so `tools/test.sh` does not run them; `tools/check.sh` verifies that every one still has its
-place in the code.
+and runs the suite; a mutant that survives is a missing test. All of them take seven minutes on two busy cores, a third of
+it for the build, so `tools/test.sh` does not run them; `tools/check.sh` verifies that every one still has its place in the
+code. `diffumin_golden.py` compares with PyTorch; without it its mutants are skipped.
 
     tools/mutants.sh                                      all of them
     tools/mutants.sh --directory /tmp/mutants denoise     those whose name begins with denoise; the next run is faster
@@ -134,7 +134,7 @@ targets_of() { # NAME…
   local name
   for name in "$@"; do
     case ${program[$name]} in
-      golden) echo facet ;;
+      golden) printf '%s\n' facet facet_f64 ;;
       *) echo "test_${program[$name]}" ;;
     esac
   done | sort -u
@@ -211,7 +211,9 @@ run_mutant() { # NAME
 
 run_all() { # NAME…
   local name
-  python=${PYTHON:-$("$root/tools/python_env.sh" 2>/dev/null)} || python=
+  for name in "$@"; do
+    [ "${program[$name]}" != golden ] || { python=${PYTHON:-$("$root/tools/python_env.sh" 2>/dev/null)}; break; }
+  done
   copy_tree
   # a mutant may leave a variable unused: no -Werror
   cmake -G Ninja -S "$scratch/source" -B "$scratch/build" -DCMAKE_BUILD_TYPE=Release -DFACET_WERROR=OFF >"$scratch/log" 2>&1 ||

@@ -121,10 +121,14 @@ class DiffuMIN(Peer):
         q, k, v = (self.linear(f"{name}.{part}", x, bias=False).unflatten(-1, (heads, d // heads)).transpose(1, 2)
                    for part, x in (("q", h), ("k", memory), ("v", memory)))
         scale = (d / heads if self.option["attn_scale"] == "head" else n_keys) ** -0.5
-        score = scale * q @ k.transpose(-1, -2)
-        if mask is not None:
-            score = score.masked_fill(~mask, -math.inf)
-        return self.linear(name + ".o", (score.softmax(-1) @ v).transpose(1, 2).flatten(-2), bias=False)
+        if self.keep_gradients:
+            score = scale * q @ k.transpose(-1, -2)
+            if mask is not None:
+                score = score.masked_fill(~mask, -math.inf)
+            y = score.softmax(-1) @ v
+        else:  # the same, fused: faster, but the gradient that one key gives to q and k is rounding, not 0
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        return self.linear(name + ".o", y.transpose(1, 2).flatten(-2), bias=False)
 
     # diffusion
     def time_embedding(self, level, like):

@@ -17,6 +17,7 @@
 static const char environment_help[] =
     "Environment:\n"
     "  OMP_NUM_THREADS=N          threads\n"
+    "  OMP_WAIT_POLICY=passive    threads sleep where they wait, for machines that other programs use, too\n"
     "  FACET_LOG=quiet|info|debug amount of log output (default info)\n"
     "  FACET_ISA=avx512|avx2|portable\n"
     "                             vector code to use (default: the best that this CPU has)\n"

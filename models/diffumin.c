@@ -377,13 +377,7 @@ static facet_status build(facet_graph *graph, const facet_schema *schema, const 
   if (!add_inputs(&m)) return facet_graph_status(graph);
   add_interests(&m);
   add_chain(&m);
-  facet_tensor *logit = add_head(&m);
-  facet_graph_output(graph, "logit", logit);
-  if (facet_graph_program(graph) != FACET_PROGRAM_SERVE)
-    facet_graph_loss(graph, "bce",
-                     facet_bce_logits(graph, "bce", logit, facet_graph_label(graph), facet_graph_weight(graph),
-                                      facet_graph_valid(graph)),
-                     1);
+  facet_block_click(graph, add_head(&m));
   if (facet_graph_program(graph) == FACET_PROGRAM_TRAIN) add_auxiliary_losses(&m);
   return facet_graph_status(graph);
 }

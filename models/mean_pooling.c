@@ -69,14 +69,7 @@ static facet_status build(facet_graph *graph, const facet_schema *schema, const 
   /* hidden layers and logit */
   x = facet_block_mlp(graph, "mlp", x, &option->mlp);
   facet_tensor *logit = facet_linear(graph, "logit", x, 1, true, FACET_ACTIVATION_NONE, (facet_init){0}); /* [B, 1] */
-  facet_graph_output(graph, "logit", logit);
-
-  /* loss */
-  if (facet_graph_program(graph) != FACET_PROGRAM_SERVE)
-    facet_graph_loss(graph, "bce",
-                     facet_bce_logits(graph, "bce", logit, facet_graph_label(graph), facet_graph_weight(graph),
-                                      facet_graph_valid(graph)),
-                     1);
+  facet_block_click(graph, logit);
   return facet_graph_status(graph);
 }
 

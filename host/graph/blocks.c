@@ -224,3 +224,13 @@ facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_te
   if (!h) return NULL;
   return facet_reshape(graph, name, h, *t);
 }
+
+/* ---- click ------------------------------------------------------------------------------------------------------- */
+
+void facet_block_click(facet_graph *graph, facet_tensor *logit) {
+  facet_graph_output(graph, "logit", logit);
+  if (facet_graph_program(graph) == FACET_PROGRAM_SERVE) return;
+  facet_tensor *loss = facet_bce_logits(graph, "bce", logit, facet_graph_label(graph), facet_graph_weight(graph),
+                                        facet_graph_valid(graph));
+  facet_graph_loss(graph, "bce", loss, 1);
+}

@@ -86,4 +86,7 @@ typedef struct facet_encoder_options {
 facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_tensor *target, facet_tensor *events,
                                   facet_tensor *length, const facet_encoder_options *options);
 
+/* What every click model ends with: the output "logit" and, where the program has labels, the loss "bce" with weight 1. */
+void facet_block_click(facet_graph *graph, facet_tensor *logit);
+
 #endif

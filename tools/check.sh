@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Static checks of the source: format, lint, forbidden patterns, file sizes, places of the mutants.
-# Usage: tools/check.sh   (after a build in build/, for the generated headers and the config reference)
+# Static checks of the source: format, lint, forbidden patterns, order of the folders, file sizes, places of the mutants.
+# Usage: tools/check.sh   (after a build in build/, for the generated headers and the objects)
 # Runs every check and lists all findings before it fails.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -80,6 +80,25 @@ sizes() {
   return "$found"
 }
 
+# The folders in order: code may use what stands left of it, and its own. Read from the symbols of the objects, so that
+# what the source hides (a declaration in a public header) counts too; the generated registries are left out.
+layers() {
+  local object source
+  find build/CMakeFiles/facet.dir build/CMakeFiles/facet_host.dir build/CMakeFiles/facet_host_*.dir -name '*.c.o' \
+    -not -path '*_f64*' | while read -r object; do
+    source=${object#*.dir/}
+    [ ! -e "${source%.o}" ] || echo "$object" # else it is of a file that was moved or of the generated ones
+  done | xargs nm -A | sed -E 's#^[^:]*\.dir/(host/)?([a-z]*)/([^:]*):#\2 \3 #' | awk '
+    BEGIN { n = split("base cpu data graph ops blocks models train cli", name); for (i = 1; i <= n; i++) place[name[i]] = i }
+    !($1 in place) { print "  " $1 "/" $2 ": this folder has no place in the order"; bad = 1 }
+    $3 == "U" { uses[$1 " " $2 " " $4] }
+    $4 ~ /^[TDRBCV]$/ { home[$5] = $1; defined++ }
+    END { for (use in uses) { split(use, u); to = home[u[3]]
+            if (place[to] > place[u[1]]) { print "  " u[1] "/" u[2] " uses " u[3] " of " to; bad = 1 } }
+          if (!defined) { print "  there are no objects in build/: build first"; bad = 1 }
+          exit bad }'
+}
+
 cuda_pairs() {
   local found=0 file
   for file in cuda/ops/*.cu; do
@@ -93,6 +112,7 @@ check clang-format format
 check patterns patterns
 check sizes sizes
 check 'cuda pairs' cuda_pairs
+check layers layers
 check mutants tools/mutants.sh --check
 check shellcheck shellcheck -S warning "${scripts[@]}"
 check cppcheck cpp_check

@@ -75,7 +75,7 @@ static facet_status run(int argc, char **argv) {
   }
   printf("checkpoint   %s\nsplit        %s of %s\n", facet_scorer_checkpoint(scorer),
          facet_dataset_split(facet_scorer_dataset(scorer)), facet_dataset_path(facet_scorer_dataset(scorer)));
-  facet_metrics_print(&result, &facet_scorer_config(scorer)->evaluate, stdout);
+  facet_metrics_print(&result, &facet_scorer_config(scorer)->evaluate.metrics, stdout);
 done:
   facet_scorer_close(&scorer);
   return status;

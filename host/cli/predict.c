@@ -57,7 +57,7 @@ static facet_status run(int argc, char **argv) {
   const facet_config *config = facet_scorer_config(scorer);
   const int64_t n = facet_evaluate_n_samples(facet_scorer_dataset(scorer), config);
   FACET_TRY_GOTO(status, done,
-                 facet_score_file_create(given.output, n, config->evaluate.negative_sampling_rate, &file));
+                 facet_score_file_create(given.output, n, config->evaluate.metrics.negative_sampling_rate, &file));
   FACET_TRY_GOTO(status, done, facet_scorer_run(scorer, facet_score_file_append, file, &result));
   FACET_TRY_GOTO(status, done, facet_score_file_finish(file));
   facet_log("wrote %lld scores of %s to %s", (long long)n, facet_scorer_checkpoint(scorer), given.output);

@@ -3,9 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "cpu/activation.h"
 #include "cpu/denoise.h"
 #include "cpu/vector.h"
-#include "ops/activation.h"
 
 enum { CHUNK = 8 };       /* levels or rows of a weight that one product takes */
 enum { FEW_LEVELS = 32 }; /* up to here one thread is faster */

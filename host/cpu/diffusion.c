@@ -3,16 +3,6 @@
 
 #include <math.h>
 
-enum { MAX_LEVELS = 100000 };
-
-facet_status facet_diffusion_check(const facet_op_rule *rule, const facet_diffusion_options *options) {
-  FACET_OP_CHECK(rule, options->levels >= 1 && options->levels <= MAX_LEVELS, "%lld diffusion levels, expected 1 to %d",
-                 (long long)options->levels, MAX_LEVELS);
-  FACET_OP_CHECK(rule, options->beta_first > 0 && options->beta_first <= options->beta_last && options->beta_last < 1,
-                 "beta goes from %g to %g, expected 0 < first <= last < 1", options->beta_first, options->beta_last);
-  return FACET_OK;
-}
-
 static double beta(const facet_diffusion_options *options, int64_t t) {
   if (options->levels == 1) return options->beta_first;
   return options->beta_first + (options->beta_last - options->beta_first) * (double)t / (double)(options->levels - 1);

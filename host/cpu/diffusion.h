@@ -9,9 +9,6 @@
 
 #include "facet/ops.h"
 
-/* For shape rules: checks the options; the error names the node. */
-facet_status facet_diffusion_check(const facet_op_rule *rule, const facet_diffusion_options *options);
-
 /* alpha_bar[t] = ᾱ_t of the first n levels. */
 void facet_diffusion_alpha_bar(const facet_diffusion_options *options, int64_t n, double *alpha_bar);
 

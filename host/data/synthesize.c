@@ -297,7 +297,7 @@ static facet_status check_options(const facet_synthesize_options *o) {
 
 static facet_status open_synthesis(synthesis *self) {
   const facet_synthesize_options *o = self->options;
-  const facet_evaluate_options metrics = {.negative_sampling_rate = 1, .memory_mb = 128};
+  const facet_metrics_options metrics = {.negative_sampling_rate = 1, .memory_mb = 128};
   char path[FACET_PATH_MAX];
   for (int i = 0; i < N_SPLITS; i++) {
     FACET_TRY(facet_path_format(path, "%s/%s", self->directory, split_names[i]));

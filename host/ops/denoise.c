@@ -20,6 +20,7 @@
 #include "cpu/denoise.h"
 #include "cpu/diffusion.h"
 #include "cpu/vector.h"
+#include "ops/diffusion.h"
 
 typedef struct facet_denoise_params {
   facet_denoiser_options denoiser;

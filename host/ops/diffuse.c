@@ -8,6 +8,7 @@
 #include "cpu/diffusion.h"
 #include "cpu/vector.h"
 #include "facet/ops.h"
+#include "ops/diffusion.h"
 
 typedef struct facet_diffuse_params {
   facet_diffusion_options schedule;

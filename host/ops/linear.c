@@ -1,10 +1,10 @@
 /* linear: x [.., n] → y [.., m]: z = x W + b, y = act(z); W [n, m], b [m].
  *
  *   dz = act'(z) dy,   dx += dz Wᵀ,   dW += xᵀ dz,   db += Σ_rows dz */
+#include "cpu/activation.h"
 #include "cpu/columns.h"
 #include "cpu/gemm.h"
 #include "cpu/vector.h"
-#include "ops/activation.h"
 
 typedef struct facet_linear_params {
   facet_activation activation;

@@ -13,14 +13,16 @@ static const char *const sparse_names[] = {"sgd", "adagrad", "rowwise_adagrad", 
 static const char *const schedule_names[] = {"constant", "cosine", "exponential", "plateau", NULL};
 static const char *const gauc_names[] = {"samples", "positives", "none", NULL};
 
+/* An option is the field of the same name in VALUES, or in a struct there. */
+#define IN_VALUES(field) field
 #define TEXT(field, value, help)                                                                                       \
-  { #field, FACET_OPTION_STRING, offsetof(VALUES, field), value, 0, 0, NULL, help }
+  { #field, FACET_OPTION_STRING, offsetof(VALUES, IN_VALUES(field)), value, 0, 0, NULL, help }
 #define CHOICE(field, value, names, help)                                                                              \
-  { #field, FACET_OPTION_CHOICE, offsetof(VALUES, field), value, 0, 0, names, help }
+  { #field, FACET_OPTION_CHOICE, offsetof(VALUES, IN_VALUES(field)), value, 0, 0, names, help }
 #define INT(field, value, low, high, help)                                                                             \
-  { #field, FACET_OPTION_INT, offsetof(VALUES, field), value, low, high, NULL, help }
+  { #field, FACET_OPTION_INT, offsetof(VALUES, IN_VALUES(field)), value, low, high, NULL, help }
 #define DOUBLE(field, value, low, high, help)                                                                          \
-  { #field, FACET_OPTION_DOUBLE, offsetof(VALUES, field), value, low, high, NULL, help }
+  { #field, FACET_OPTION_DOUBLE, offsetof(VALUES, IN_VALUES(field)), value, low, high, NULL, help }
 
 #define VALUES facet_data_options
 static const facet_option data_options[] = {
@@ -95,6 +97,8 @@ static const facet_option train_options[] = {
 static const facet_option evaluate_options[] = {
     INT(batch_size, "0", 0, 1 << 24, "Samples per batch of an evaluation; 0: the micro-batch of training."),
     INT(max_samples, "0", 0, MAX_COUNT, "First rows of the split that are evaluated; 0: all."),
+#undef IN_VALUES
+#define IN_VALUES(field) metrics.field
     CHOICE(gauc_weight, "samples", gauc_names,
            "Weight of a group in gauc: its samples, its positives, or none (all equal)."),
     DOUBLE(negative_sampling_rate, "1", 1e-9, 1,

@@ -322,7 +322,7 @@ static facet_status evaluate_test(facet_trainer *t) {
   FILE *report = t->request->report;
   fprintf(report, "split %s, checkpoint of step %lld (%s)\n", t->config->data.test, (long long)t->state.best_step,
           t->valid ? "the best" : "the last");
-  facet_metrics_print(&result, &t->config->evaluate, report);
+  facet_metrics_print(&result, &t->config->evaluate.metrics, report);
   return FACET_OK;
 }
 

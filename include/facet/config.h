@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "facet/file.h"
+#include "facet/metrics.h"
 #include "facet/options.h"
 #include "facet/status.h"
 
@@ -37,8 +38,6 @@ typedef enum facet_schedule_kind {
 } facet_schedule_kind;
 
 typedef enum facet_order_kind { FACET_ORDER_SHUFFLED, FACET_ORDER_CHRONOLOGICAL } facet_order_kind;
-
-typedef enum facet_gauc_weight { FACET_GAUC_SAMPLES, FACET_GAUC_POSITIVES, FACET_GAUC_NONE } facet_gauc_weight;
 
 typedef struct facet_data_options {
   /* data set directory, relative to the configuration file; given by --set: to the working directory */
@@ -93,12 +92,9 @@ typedef struct facet_train_options {
 } facet_train_options;
 
 typedef struct facet_evaluate_options {
-  int64_t batch_size;            /* 0: the micro-batch of training */
-  int64_t max_samples;           /* 0: all; else the first rows of the split */
-  int gauc_weight;               /* facet_gauc_weight */
-  double negative_sampling_rate; /* w in p' = p/(p+(1−p)/w); 1: no correction */
-  int64_t memory_mb;             /* budget of the metrics' sort buffers; beyond it sorted runs spill to disk */
-  char spill_directory[FACET_OPTION_MAX_TEXT]; /* "" : TMPDIR or /tmp */
+  int64_t batch_size;  /* 0: the micro-batch of training */
+  int64_t max_samples; /* 0: all; else the first rows of the split */
+  facet_metrics_options metrics;
 } facet_evaluate_options;
 
 typedef struct facet_config {

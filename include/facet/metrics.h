@@ -19,9 +19,18 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "facet/config.h"
+#include "facet/options.h"
 #include "facet/real.h"
 #include "facet/status.h"
+
+typedef enum facet_gauc_weight { FACET_GAUC_SAMPLES, FACET_GAUC_POSITIVES, FACET_GAUC_NONE } facet_gauc_weight;
+
+typedef struct facet_metrics_options {
+  int gauc_weight;                             /* facet_gauc_weight */
+  double negative_sampling_rate;               /* w in p' = p/(p+(1−p)/w); 1: no correction */
+  int64_t memory_mb;                           /* budget of the sort buffers; beyond it sorted runs spill to disk */
+  char spill_directory[FACET_OPTION_MAX_TEXT]; /* "" : TMPDIR or /tmp */
+} facet_metrics_options;
 
 typedef struct facet_metrics facet_metrics;
 
@@ -32,7 +41,7 @@ typedef struct facet_metrics_result {
   bool groups_are_known;                      /* the data have a group */
 } facet_metrics_result;
 
-facet_status facet_metrics_create(const facet_evaluate_options *options, facet_metrics **metrics);
+facet_status facet_metrics_create(const facet_metrics_options *options, facet_metrics **metrics);
 void facet_metrics_destroy(facet_metrics **metrics);
 
 /* Adds the samples with valid = 1. A non-finite logit is FACET_ERROR_NONFINITE. */
@@ -49,6 +58,6 @@ bool facet_metric_improves(const char *name, double value, double best, double m
 const char *facet_metric_undefined_reason(const facet_metrics_result *result, const char *name, char *buffer,
                                           size_t n_bytes);
 /* Prints the metrics as a table with the definition beside each number. */
-void facet_metrics_print(const facet_metrics_result *result, const facet_evaluate_options *options, FILE *stream);
+void facet_metrics_print(const facet_metrics_result *result, const facet_metrics_options *options, FILE *stream);
 
 #endif

@@ -1,8 +1,9 @@
 #include "cpu/diffusion.h"
-
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
+
+#include "ops/diffusion.h"
 
 enum { LEVELS = 1000 };
 static const facet_diffusion_options usual = {.levels = LEVELS, .beta_first = 1e-4, .beta_last = 0.02};

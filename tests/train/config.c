@@ -66,7 +66,8 @@ Test(config, defaults) {
   cr_assert(config->optimizer.dense == FACET_OPTIMIZER_ADAM && config->optimizer.sparse == FACET_SPARSE_LAZY_ADAM);
   cr_assert(config->optimizer.learning_rate == 1e-3 && config->optimizer.clip_norm == 0);
   cr_assert(config->train.batch_size == 512 && config->train.epochs == 1 && config->train.seed == 1);
-  cr_assert(config->evaluate.gauc_weight == FACET_GAUC_SAMPLES && config->evaluate.negative_sampling_rate == 1);
+  cr_assert(config->evaluate.metrics.gauc_weight == FACET_GAUC_SAMPLES &&
+            config->evaluate.metrics.negative_sampling_rate == 1);
   cr_assert(config->data.order == FACET_ORDER_SHUFFLED && config->data.prefetch == 2);
   cr_assert_str_eq(config->train.monitor, "auc");
   facet_config_destroy(&config);
@@ -91,7 +92,7 @@ Test(config, choices_have_the_order_of_the_enumerations) {
     snprintf(text, sizeof text, "data: {path: x, order: chronological}\noptimizer: %s\n", cases[i].text);
     facet_config *config = load_good(text, NULL, 0);
     cr_assert(config->optimizer.dense == cases[i].dense && config->optimizer.sparse == cases[i].sparse);
-    cr_assert(config->optimizer.schedule == cases[i].schedule && config->evaluate.gauc_weight == cases[i].gauc);
+    cr_assert(config->optimizer.schedule == cases[i].schedule && config->evaluate.metrics.gauc_weight == cases[i].gauc);
     cr_assert(config->data.order == FACET_ORDER_CHRONOLOGICAL);
     facet_config_destroy(&config);
   }

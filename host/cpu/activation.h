@@ -1,6 +1,6 @@
 /* The activation functions on ranges: used by the operators activation and linear. */
-#ifndef FACET_OPS_ACTIVATION_H
-#define FACET_OPS_ACTIVATION_H
+#ifndef FACET_CPU_ACTIVATION_H
+#define FACET_CPU_ACTIVATION_H
 
 #include "facet/ops.h"
 

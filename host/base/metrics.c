@@ -17,7 +17,7 @@ typedef struct scored {
 } scored;
 
 struct facet_metrics {
-  facet_evaluate_options options;
+  facet_metrics_options options;
   double logit_shift; /* ln w: p' = p/(p + (1 − p)/w) is a shift of the logit */
   facet_sorter *by_score, *by_group;
   int64_t n_samples, n_positives;
@@ -39,7 +39,7 @@ static int compare_groups(const void *a, const void *b) {
   return compare_scores(a, b);
 }
 
-facet_status facet_metrics_create(const facet_evaluate_options *options, facet_metrics **metrics) {
+facet_status facet_metrics_create(const facet_metrics_options *options, facet_metrics **metrics) {
   facet_metrics *self;
   *metrics = NULL;
   FACET_TRY(FACET_ALLOC(self, 1, "metrics"));
@@ -235,7 +235,7 @@ const char *facet_metric_undefined_reason(const facet_metrics_result *result, co
 }
 
 static const char *definition(const char *name, const facet_metrics_result *result,
-                              const facet_evaluate_options *options, char *buffer, size_t n_bytes) {
+                              const facet_metrics_options *options, char *buffer, size_t n_bytes) {
   static const char *const weights[] = {"weighted by samples", "weighted by positives", "unweighted"};
   char correction[64] = "";
   if (options->negative_sampling_rate != 1)
@@ -254,7 +254,7 @@ static const char *definition(const char *name, const facet_metrics_result *resu
   return buffer;
 }
 
-void facet_metrics_print(const facet_metrics_result *result, const facet_evaluate_options *options, FILE *stream) {
+void facet_metrics_print(const facet_metrics_result *result, const facet_metrics_options *options, FILE *stream) {
   char text[256];
   fprintf(stream, "%-12s %lld (%lld positive)\n", "samples", (long long)result->n_samples,
           (long long)result->n_positives);

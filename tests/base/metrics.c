@@ -7,9 +7,9 @@
 
 #include "facet/rng.h"
 
-static const facet_evaluate_options defaults = {.negative_sampling_rate = 1, .memory_mb = 16};
+static const facet_metrics_options defaults = {.negative_sampling_rate = 1, .memory_mb = 16};
 
-static facet_metrics_result measure(facet_evaluate_options options, int64_t n, const facet_real *logit,
+static facet_metrics_result measure(facet_metrics_options options, int64_t n, const facet_real *logit,
                                     const facet_real *label, const facet_real *weight, const int64_t *group) {
   facet_metrics *metrics;
   facet_metrics_result result;
@@ -43,7 +43,7 @@ Test(metrics, gauc_by_each_weighting) {
    * 3 positives; group 11 has one class and is left out */
   const facet_real logit[] = {1, 0, 2, 1, 2, 0, 3, 5}, label[] = {1, 0, 0, 1, 1, 0, 1, 1};
   const int64_t group[] = {7, 7, 7, 9, 9, 9, 9, 11};
-  facet_evaluate_options options = defaults;
+  facet_metrics_options options = defaults;
   options.gauc_weight = FACET_GAUC_SAMPLES;
   facet_metrics_result result = measure(options, 8, logit, label, NULL, group);
   cr_assert(near(result.gauc, (3 * 0.5 + 4 * 1) / 7));
@@ -64,7 +64,7 @@ Test(metrics, logloss_entropy_and_calibration) {
 }
 
 Test(metrics, negative_sampling_correction) {
-  facet_evaluate_options options = defaults;
+  facet_metrics_options options = defaults;
   options.negative_sampling_rate = 0.1; /* p = ½ → p' = ½/(½ + 5) = 1/11 */
   const facet_real logit[] = {0, 0}, label[] = {1, 0};
   facet_metrics_result result = measure(options, 2, logit, label, NULL, NULL);
@@ -98,7 +98,7 @@ Test(metrics, padding_is_ignored_and_nan_refused) {
 
 /* 300,000 keyed samples with ties through a small and a large budget. */
 static facet_metrics_result measure_many(int64_t memory_mb) {
-  facet_evaluate_options options = defaults;
+  facet_metrics_options options = defaults;
   options.memory_mb = memory_mb;
   facet_metrics *metrics;
   facet_metrics_result result;

@@ -89,7 +89,7 @@ layers() {
     source=${object#*.dir/}
     [ ! -e "${source%.o}" ] || echo "$object" # else it is of a file that was moved or of the generated ones
   done | xargs nm -A | sed -E 's#^[^:]*\.dir/(host/)?([a-z]*)/([^:]*):#\2 \3 #' | awk '
-    BEGIN { n = split("base cpu data graph ops blocks models train cli", name); for (i = 1; i <= n; i++) place[name[i]] = i }
+    BEGIN { n = split("base cpu data graph ops blocks models train bench cli", name); for (i = 1; i <= n; i++) place[name[i]] = i }
     !($1 in place) { print "  " $1 "/" $2 ": this folder has no place in the order"; bad = 1 }
     $3 == "U" { uses[$1 " " $2 " " $4] }
     $4 ~ /^[TDRBCV]$/ { home[$5] = $1; defined++ }

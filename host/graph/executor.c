@@ -373,9 +373,11 @@ facet_status facet_executor_backward(facet_executor *executor, double seed) {
   executor->ran = false; /* activations are overwritten */
   for (int64_t step = plan->n_nodes; step < plan->n_steps; step++) FACET_TRY(facet_executor_step(executor, step, seed));
   FACET_TRY(executor->device->backend->synchronize(executor->device));
+  const double start = facet_clock();
   for (int i = 0; i < graph->n_constants; i++)
     if (graph->constant[i]->kind == FACET_TENSOR_TABLE)
       FACET_TRY(facet_table_reduce(facet_parameters_table(graph->parameters, graph->constant[i]->index)));
+  executor->reduce_seconds += facet_clock() - start;
   return FACET_OK;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cpu/vector.h"
+#include "facet/log.h"
 #include "facet/memory.h"
 #include "train/optimizer_internal.h"
 
@@ -27,6 +28,7 @@ struct facet_optimizer {
   int64_t n_blocks;
   dense_block *blocks;
   double *square_sum; /* [n_blocks] */
+  facet_optimizer_times times;
 };
 
 /* ---- creation --------------------------------------------------------------------------------------------------- */
@@ -117,6 +119,10 @@ facet_real *facet_optimizer_state(facet_optimizer *optimizer, int i) {
 }
 size_t facet_optimizer_bytes(const facet_optimizer *optimizer) {
   return (size_t)optimizer->n_states * (size_t)optimizer->n_elements * sizeof(facet_real);
+}
+
+facet_optimizer_times facet_optimizer_get_times(const facet_optimizer *optimizer) {
+  return optimizer->times;
 }
 
 /* ---- gradient norm ---------------------------------------------------------------------------------------------- */
@@ -228,8 +234,17 @@ static void clear_gradients(facet_optimizer *optimizer) {
     facet_table_clear_gradient(facet_parameters_table(optimizer->parameters, i));
 }
 
+/* Adds the seconds since *start, which moves on, to a part's. */
+static void add_time(double *start, double *part) {
+  const double now = facet_clock();
+  *part += now - *start;
+  *start = now;
+}
+
 facet_status facet_optimizer_update(facet_optimizer *optimizer, const facet_update *update, double *out_norm) {
   const facet_optimizer_options *options = optimizer->options;
+  facet_optimizer_times *times = &optimizer->times;
+  double start = facet_clock();
   const double norm = gradient_norm(optimizer, update->gradient_scale), t = (double)(update->step + 1);
   *out_norm = norm;
   if (!isfinite(norm)) return describe_nonfinite(optimizer, norm);
@@ -240,10 +255,17 @@ facet_status facet_optimizer_update(facet_optimizer *optimizer, const facet_upda
                            .sparse_rate = update->sparse_learning_rate,
                            .correct_m = 1 / (1 - pow(options->beta1, t)),
                            .root_correct_v = 1 / sqrt(1 - pow(options->beta2, t))};
+  add_time(&start, &times->norm);
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < optimizer->n_blocks; i++) update_block(optimizer, &optimizer->blocks[i], &step);
-  for (int i = 0; i < facet_parameters_n_tables(optimizer->parameters); i++)
-    facet_sparse_update(options, facet_parameters_table(optimizer->parameters, i), &step);
+  add_time(&start, &times->dense);
+  for (int i = 0; i < facet_parameters_n_tables(optimizer->parameters); i++) {
+    facet_table *table = facet_parameters_table(optimizer->parameters, i);
+    times->sparse_elements += (double)(facet_table_gradient(table)->n * facet_table_width(table));
+    facet_sparse_update(options, table, &step);
+  }
+  add_time(&start, &times->sparse);
   clear_gradients(optimizer);
+  add_time(&start, &times->clear);
   return FACET_OK;
 }

@@ -281,19 +281,23 @@ static facet_status checkpoint_when_due(facet_trainer *t) {
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
 
-static facet_status train(facet_trainer *t) {
+facet_status facet_trainer_step(facet_trainer *t) {
   const facet_batch *batch;
+  FACET_TRY(begin_update(t));
+  for (int64_t micro_step = 0; micro_step < t->config->train.accumulate; micro_step++) {
+    FACET_TRY(next_batch(t, &batch));
+    FACET_TRY(forward(t, batch, micro_step));
+    FACET_TRY(backward(t, batch));
+  }
+  return update(t);
+}
+
+static facet_status train(facet_trainer *t) {
   FACET_TRY(evaluate_when_due(t)); /* what a signal cut off before a resume */
   FACET_TRY(checkpoint_when_due(t));
   while (wants_update(t)) {
     FACET_TRY(stop_when_asked());
-    FACET_TRY(begin_update(t));
-    for (int64_t micro_step = 0; micro_step < t->config->train.accumulate; micro_step++) {
-      FACET_TRY(next_batch(t, &batch));
-      FACET_TRY(forward(t, batch, micro_step));
-      FACET_TRY(backward(t, batch));
-    }
-    FACET_TRY(update(t));
+    FACET_TRY(facet_trainer_step(t));
     FACET_TRY(log_when_due(t));
     FACET_TRY(evaluate_when_due(t));
     FACET_TRY(checkpoint_when_due(t));

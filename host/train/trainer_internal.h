@@ -1,4 +1,4 @@
-/* What trainer.c (the loop) and trainer_setup.c (everything before it) share. */
+/* What trainer.c (the loop), trainer_setup.c (everything before it) and host/bench share. */
 #ifndef FACET_TRAIN_TRAINER_INTERNAL_H
 #define FACET_TRAIN_TRAINER_INTERNAL_H
 
@@ -48,6 +48,13 @@ typedef struct facet_trainer {
   char detail[256];         /* of the progress line */
   char valid_detail[96];    /* its last validation metric */
 } facet_trainer;
+
+/* Opens device and data, builds, allocates: all that needs no run directory. */
+facet_status facet_trainer_open(facet_trainer *trainer);
+/* The state of a run that begins, with the parameters of train.warm_start if that is set. */
+facet_status facet_trainer_start_fresh(facet_trainer *trainer);
+/* One update: batches, forward, backward, optimizer. */
+facet_status facet_trainer_step(facet_trainer *trainer);
 
 /* Opens, builds, allocates and restores; *finished: the run is complete and nothing was opened. The caller destroys the
  * trainer in any case. */

@@ -78,7 +78,7 @@ facet_checkpoint facet_trainer_checkpoint(facet_trainer *t) {
                             .n_log_sums = t->n_parts + 2};
 }
 
-static facet_status start_fresh(facet_trainer *t) {
+facet_status facet_trainer_start_fresh(facet_trainer *t) {
   const facet_config *config = t->config;
   t->state = (facet_train_state){.seed = config->train.seed,
                                  .n_train_samples = facet_dataset_n_samples(t->train),
@@ -209,18 +209,21 @@ static int64_t samples_left(const facet_trainer *t) {
   return total > t->state.samples ? total - t->state.samples : 0;
 }
 
-facet_status facet_trainer_prepare(facet_trainer *t, bool *finished) {
-  const facet_config *config = t->config;
-  FACET_TRY(facet_run_directory_open(t->request, &t->lock, t->start));
-  FACET_TRY(check_finished(t, finished));
-  if (*finished) return FACET_OK;
-  if (config->train.threads > 0) omp_set_num_threads((int)config->train.threads);
+facet_status facet_trainer_open(facet_trainer *t) {
+  if (t->config->train.threads > 0) omp_set_num_threads((int)t->config->train.threads);
   FACET_TRY(facet_device_open(t->request->device, &t->device));
   FACET_TRY(open_data(t));
   FACET_TRY(build(t));
-  FACET_TRY(name_parts(t));
+  return name_parts(t);
+}
+
+facet_status facet_trainer_prepare(facet_trainer *t, bool *finished) {
+  FACET_TRY(facet_run_directory_open(t->request, &t->lock, t->start));
+  FACET_TRY(check_finished(t, finished));
+  if (*finished) return FACET_OK;
+  FACET_TRY(facet_trainer_open(t));
   FACET_TRY(print_start(t));
-  FACET_TRY(t->start[0] ? resume(t) : start_fresh(t));
+  FACET_TRY(t->start[0] ? resume(t) : facet_trainer_start_fresh(t));
   FACET_TRY(facet_run_log_open(t->request->run_directory, t->state.step, t->state.last_evaluation_step == t->state.step,
                                &t->log));
   t->first_samples = t->state.samples;

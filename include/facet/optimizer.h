@@ -29,6 +29,13 @@ typedef struct facet_update {
  * with FACET_ERROR_NONFINITE naming the parameter, and changes nothing. */
 facet_status facet_optimizer_update(facet_optimizer *optimizer, const facet_update *update, double *gradient_norm);
 
+/* Seconds of the parts of all updates so far, and elements of the table rows that they touched. */
+typedef struct facet_optimizer_times {
+  double norm, dense, sparse, clear;
+  double sparse_elements;
+} facet_optimizer_times;
+facet_optimizer_times facet_optimizer_get_times(const facet_optimizer *optimizer);
+
 /* Dense state arenas for checkpoints: each has facet_parameters_n_elements elements, laid out like the parameters. */
 int facet_optimizer_n_states(const facet_optimizer *optimizer);
 /* "momentum", "m", "v", "accumulator" */

@@ -53,11 +53,9 @@ void *facet_executor_memory(const facet_executor *executor, const facet_tensor *
 
 facet_real *facet_executor_gradient(const facet_executor *executor, const facet_tensor *tensor) {
   const facet_plan *plan = executor->plan;
-  int buffer = -1;
   if (tensor->kind == FACET_TENSOR_PARAMETER)
     return executor->graph->parameters->gradients + executor->graph->parameters->dense.item[tensor->index].info.offset;
-  if (tensor->kind == FACET_TENSOR_INPUT) buffer = plan->slot_gradient[tensor->index];
-  if (tensor->kind == FACET_TENSOR_ACTIVATION) buffer = plan->value_gradient[tensor->index];
+  int buffer = facet_plan_input_gradient(plan, tensor);
   return buffer < 0 ? NULL : (facet_real *)(void *)(executor->memory + plan->buffer[buffer].offset);
 }
 
@@ -75,7 +73,10 @@ static void prepare_call(facet_executor *executor, int64_t i) {
     call->in_shape[k] = in->shape;
     call->in[k] = facet_executor_memory(executor, in);
     if (in->kind == FACET_TENSOR_TABLE) call->table[k] = facet_parameters_table(executor->graph->parameters, in->index);
-    if (plan->backward[i] && in->needs_gradient) call->d_in[k] = facet_executor_gradient(executor, in);
+    if (!plan->backward[i] || !in->needs_gradient) continue;
+    int gradient = facet_plan_input_gradient(plan, in);
+    call->d_in[k] = facet_executor_gradient(executor, in);
+    call->store[k] = gradient >= 0 && plan->buffer[gradient].storing_node == i;
   }
   for (int k = 0; k < node->n_outputs; k++) {
     call->out_shape[k] = node->out[k]->shape;
@@ -254,17 +255,17 @@ void facet_executor_print_plan(const facet_executor *executor, FILE *stream) {
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
-/* Fills the buffers that begin in a step: gradients with zero (losses with their seed), others, if wanted, with NaN: all
- * bits set are a NaN in both precisions, and −1 in integers. */
+/* Fills the buffers that begin in a step: gradients that are added to with zero (losses with their seed), others, if
+ * wanted, with NaN: all bits set are a NaN in both precisions, and −1 in integers. */
 static facet_status begin_step(facet_executor *executor, int64_t step, double seed, bool poison) {
   const facet_backend *backend = executor->device->backend;
   const facet_plan *plan = executor->plan;
   for (int b = executor->begin[step]; b < executor->begin[step + 1]; b++) {
     int index = executor->begin_buffer[b];
     const facet_plan_buffer *buffer = &plan->buffer[index];
-    bool gradient = buffer->part == FACET_PLAN_GRADIENT;
+    bool zero = buffer->part == FACET_PLAN_GRADIENT && buffer->storing_node < 0;
     void *memory = executor->memory + buffer->offset;
-    if (gradient || poison) FACET_TRY(backend->fill(executor->device, memory, gradient ? 0 : 0xFF, buffer->bytes));
+    if (zero || poison) FACET_TRY(backend->fill(executor->device, memory, zero ? 0 : 0xFF, buffer->bytes));
     if (executor->seed_weight[index] == 0) continue;
     facet_real value = (facet_real)(seed * executor->seed_weight[index]);
     FACET_TRY(backend->copy_in(executor->device, memory, &value, sizeof value));

@@ -7,6 +7,7 @@
 typedef struct facet_planner {
   const facet_graph *graph;
   facet_plan *plan;
+  bool keep_all;
   bool *reached; /* [n_values] a loss depends on it, and it depends on a parameter */
 } facet_planner;
 
@@ -44,13 +45,18 @@ static facet_status add_buffer(facet_plan *plan, facet_plan_part part, const cha
                                int64_t last, int *index) {
   FACET_TRY(FACET_GROW(plan->buffer, plan->capacity, plan->n_buffers + 1, "memory plan"));
   plan->buffer[plan->n_buffers] =
-      (facet_plan_buffer){.part = part, .name = name, .bytes = bytes, .first = first, .last = last};
+      (facet_plan_buffer){.part = part, .name = name, .bytes = bytes, .first = first, .last = last, .storing_node = -1};
   *index = plan->n_buffers++;
   return FACET_OK;
 }
 
 static void extend(facet_plan_buffer *buffer, int64_t step) {
   if (step > buffer->last) buffer->last = step;
+}
+
+/* The output of this node lives in the memory of its input. For traces every tensor has memory of its own. */
+static bool is_view(const facet_planner *planner, const facet_node *node) {
+  return node->op->is_view && node->in[0]->kind == FACET_TENSOR_ACTIVATION && !planner->keep_all;
 }
 
 /* Activations: produced at their node's step; readers extend them. */
@@ -60,12 +66,13 @@ static facet_status plan_activations(facet_planner *planner) {
   for (int64_t i = 0; i < graph->n_nodes; i++) {
     const facet_node *node = graph->node[i];
     unsigned reads = plan->backward[i] ? node->op->backward_reads : 0;
-    for (int k = 0; k < node->n_outputs; k++) {
+    for (int k = 0; k < node->n_outputs && !is_view(planner, node); k++) {
       const facet_tensor *out = node->out[k];
       int64_t last = reads & FACET_BACKWARD_READS_OUTPUTS ? backward_step(plan, node) : i;
       FACET_TRY(add_buffer(plan, FACET_PLAN_ACTIVATION, out->name, facet_tensor_bytes(out), i, last,
                            &plan->value[out->index]));
     }
+    if (is_view(planner, node)) plan->value[node->out[0]->index] = plan->value[node->in[0]->index];
     for (int k = 0; k < node->n_inputs; k++) {
       const facet_tensor *in = node->in[k];
       if (in->kind != FACET_TENSOR_ACTIVATION) continue;
@@ -81,32 +88,60 @@ static facet_status plan_activations(facet_planner *planner) {
   return FACET_OK;
 }
 
-/* Gradients: every real output of a node with backward has one. It begins with the backward of its last reader (the first
- * to run), or with that of its producer where nothing flows back. */
+int facet_plan_input_gradient(const facet_plan *plan, const facet_tensor *tensor) {
+  if (tensor->kind == FACET_TENSOR_INPUT) return plan->slot_gradient[tensor->index];
+  return tensor->kind == FACET_TENSOR_ACTIVATION ? plan->value_gradient[tensor->index] : -1;
+}
+
+/* Gradients of a node's real outputs. They begin with the backward of their last reader (the first to run), or with that
+ * of their producer where nothing flows back. */
+static facet_status plan_output_gradients(facet_planner *planner, const facet_node *node) {
+  facet_plan *plan = planner->plan;
+  int64_t step = backward_step(plan, node);
+  if (is_view(planner, node)) {
+    plan->value_gradient[node->out[0]->index] = plan->value_gradient[node->in[0]->index];
+    return FACET_OK;
+  }
+  for (int k = 0; k < node->n_outputs; k++) {
+    const facet_tensor *out = node->out[k];
+    if (out->dtype != FACET_DTYPE_REAL) continue;
+    FACET_TRY(add_buffer(plan, FACET_PLAN_GRADIENT, out->name, facet_tensor_bytes(out), step,
+                         has_table(node) ? plan->n_steps - 1 : step, &plan->value_gradient[out->index]));
+  }
+  return FACET_OK;
+}
+
+/* The backward of the last reader of a tensor runs first. It stores the gradient if it can and reads the tensor once. */
+static void begin_gradient(facet_plan *plan, const facet_node *node, int index) {
+  facet_plan_buffer *buffer = &plan->buffer[index];
+  int n_readers = 0;
+  for (int k = 0; k < node->n_inputs; k++)
+    n_readers += node->in[k]->needs_gradient && facet_plan_input_gradient(plan, node->in[k]) == index;
+  if (backward_step(plan, node) < buffer->first) buffer->first = backward_step(plan, node);
+  buffer->storing_node = node->op->backward_stores && n_readers == 1 ? node->index : -1;
+}
+
 static facet_status plan_gradients(facet_planner *planner) {
   const facet_graph *graph = planner->graph;
   facet_plan *plan = planner->plan;
   for (int64_t i = 0; i < graph->n_nodes; i++) {
     const facet_node *node = graph->node[i];
     if (!plan->backward[i]) continue;
-    int64_t step = backward_step(plan, node);
-    for (int k = 0; k < node->n_outputs; k++) {
-      const facet_tensor *out = node->out[k];
-      if (out->dtype != FACET_DTYPE_REAL) continue;
-      FACET_TRY(add_buffer(plan, FACET_PLAN_GRADIENT, out->name, facet_tensor_bytes(out), step,
-                           has_table(node) ? plan->n_steps - 1 : step, &plan->value_gradient[out->index]));
-    }
     for (int k = 0; k < node->n_inputs; k++) {
       const facet_tensor *in = node->in[k];
-      if (!in->needs_gradient) continue;
-      if (in->kind == FACET_TENSOR_INPUT && plan->slot_gradient[in->index] < 0)
-        FACET_TRY(add_buffer(plan, FACET_PLAN_GRADIENT, in->name, facet_tensor_bytes(in), step, plan->n_steps - 1,
-                             &plan->slot_gradient[in->index]));
-      int index = in->kind == FACET_TENSOR_INPUT        ? plan->slot_gradient[in->index]
-                  : in->kind == FACET_TENSOR_ACTIVATION ? plan->value_gradient[in->index]
-                                                        : -1;
-      if (index >= 0 && step < plan->buffer[index].first) plan->buffer[index].first = step;
+      if (in->needs_gradient && in->kind == FACET_TENSOR_INPUT && plan->slot_gradient[in->index] < 0)
+        FACET_TRY(add_buffer(plan, FACET_PLAN_GRADIENT, in->name, facet_tensor_bytes(in), backward_step(plan, node),
+                             plan->n_steps - 1, &plan->slot_gradient[in->index]));
     }
+    for (int k = 0; k < node->n_inputs && !is_view(planner, node); k++) {
+      int index = node->in[k]->needs_gradient ? facet_plan_input_gradient(plan, node->in[k]) : -1;
+      if (index >= 0) begin_gradient(plan, node, index);
+    }
+    FACET_TRY(plan_output_gradients(planner, node));
+  }
+  for (int i = 0; i < graph->losses.n; i++) { /* begin with their seed */
+    int index = plan->value_gradient[graph->losses.item[i].tensor->index];
+    if (index >= 0) plan->buffer[index].storing_node = -1;
   }
   return FACET_OK;
 }
@@ -156,7 +191,7 @@ static void fill_report(facet_plan *plan, const facet_graph *graph) {
 facet_status facet_plan_create(const facet_graph *graph, bool with_backward, bool keep_all, facet_plan **out) {
   FACET_TRY(facet_graph_status(graph));
   facet_status status = FACET_OK;
-  facet_planner planner = {.graph = graph};
+  facet_planner planner = {.graph = graph, .keep_all = keep_all};
   FACET_TRY(FACET_ALLOC(planner.plan, 1, "memory plan"));
   facet_plan *plan = planner.plan;
   plan->n_nodes = graph->n_nodes;

@@ -1,6 +1,8 @@
 /* add: y = x + z; z has the shape of x, or is [B, d] and is added to every row of its sample of x [B, .., d].
  *
  *   dx += dy,   dz += dy, summed over the rows of a sample where z is [B, d] */
+#include <string.h>
+
 #include "cpu/vector.h"
 #include "facet/ops.h"
 
@@ -50,14 +52,20 @@ static facet_status add_backward(const facet_op_call *call) {
   facet_real *dx = call->d_in[0], *dz = call->d_in[1];
 #pragma omp parallel for schedule(static)
   for (int64_t b = 0; b < batch; b++) {
-    if (dx) vector->axpy(n, 1, dy + b * n, dx + b * n);
-    for (int64_t i = 0; dz && i < n; i += m) vector->axpy(m, 1, dy + b * n + i, dz + b * m);
+    if (dx && call->store[0]) memcpy(dx + b * n, dy + b * n, (size_t)n * sizeof *dx);
+    if (dx && !call->store[0]) vector->axpy(n, 1, dy + b * n, dx + b * n);
+    if (dz && call->store[1]) memcpy(dz + b * m, dy + b * n, (size_t)m * sizeof *dz);
+    for (int64_t i = call->store[1] ? m : 0; dz && i < n; i += m) vector->axpy(m, 1, dy + b * n + i, dz + b * m);
   }
   return FACET_OK;
 }
 
-const facet_op facet_op_add = {
-    .name = "add", .shape = add_shape, .cost = add_cost, .forward = add_forward, .backward = add_backward};
+const facet_op facet_op_add = {.name = "add",
+                               .backward_stores = true,
+                               .shape = add_shape,
+                               .cost = add_cost,
+                               .forward = add_forward,
+                               .backward = add_backward};
 
 facet_tensor *facet_add(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *z) {
   return facet_graph_node(graph, &facet_op_add, name, (facet_tensor *[]){x, z}, 2, NULL, NULL);

@@ -54,7 +54,8 @@ static facet_status concat_backward(const facet_op_call *call) {
     const facet_real *dy = call->d_out[0] + r * columns;
     for (int i = 0; i < call->n_inputs; i++) {
       int64_t width = facet_shape_last(&call->in_shape[i]);
-      if (call->d_in[i]) vector->axpy(width, 1, dy, call->d_in[i] + r * width);
+      if (call->d_in[i] && call->store[i]) memcpy(call->d_in[i] + r * width, dy, (size_t)width * sizeof *dy);
+      if (call->d_in[i] && !call->store[i]) vector->axpy(width, 1, dy, call->d_in[i] + r * width);
       dy += width;
     }
   }
@@ -62,6 +63,7 @@ static facet_status concat_backward(const facet_op_call *call) {
 }
 
 const facet_op facet_op_concat = {.name = "concat",
+                                  .backward_stores = true,
                                   .shape = concat_shape,
                                   .cost = concat_cost,
                                   .forward = concat_forward,

@@ -5,6 +5,7 @@
  *
  * Norms in double. saved: n of each row. */
 #include <math.h>
+#include <string.h>
 
 #include "cpu/vector.h"
 #include "facet/ops.h"
@@ -62,8 +63,9 @@ static facet_status l2_normalize_backward(const facet_op_call *call) {
     const facet_real *y = (const facet_real *)call->out[0] + row * d, *dy = call->d_out[0] + row * d;
     bool small = norm[row] < params->eps;
     double factor = 1 / (small ? params->eps : norm[row]), along = small ? 0 : (double)vector->dot(d, y, dy);
-    for (int64_t j = 0; j < d; j++)
-      call->d_in[0][row * d + j] += (facet_real)(factor * ((double)dy[j] - along * (double)y[j]));
+    facet_real *dx = call->d_in[0] + row * d;
+    if (call->store[0]) memset(dx, 0, (size_t)d * sizeof *dx);
+    for (int64_t j = 0; j < d; j++) dx[j] += (facet_real)(factor * ((double)dy[j] - along * (double)y[j]));
   }
   return FACET_OK;
 }
@@ -71,6 +73,7 @@ static facet_status l2_normalize_backward(const facet_op_call *call) {
 const facet_op facet_op_l2_normalize = {.name = "l2_normalize",
                                         .params_bytes = sizeof(facet_l2_normalize_params),
                                         .backward_reads = FACET_BACKWARD_READS_OUTPUTS,
+                                        .backward_stores = true,
                                         .shape = l2_normalize_shape,
                                         .cost = l2_normalize_cost,
                                         .forward = l2_normalize_forward,

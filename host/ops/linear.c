@@ -75,7 +75,8 @@ static facet_status linear_backward(const facet_op_call *call) {
       facet_activation_derive(params->activation, m, z ? z + i * m : NULL, y + i * m, dz + i * m, false, own + i * m);
     dz = own;
   }
-  if (call->d_in[0]) FACET_TRY(facet_gemm(false, true, rows, n, m, 1, dz, m, call->in[1], m, 1, call->d_in[0], n));
+  if (call->d_in[0])
+    FACET_TRY(facet_gemm(false, true, rows, n, m, 1, dz, m, call->in[1], m, call->store[0] ? 0 : 1, call->d_in[0], n));
   if (call->d_in[1]) FACET_TRY(facet_gemm(true, false, n, m, rows, 1, call->in[0], n, dz, m, 1, call->d_in[1], m));
   if (call->n_inputs > 2 && call->d_in[2]) facet_columns_add_sum(rows, m, dz, call->scratch, call->d_in[2]);
   return FACET_OK;
@@ -84,6 +85,7 @@ static facet_status linear_backward(const facet_op_call *call) {
 const facet_op facet_op_linear = {.name = "linear",
                                   .params_bytes = sizeof(facet_linear_params),
                                   .backward_reads = FACET_BACKWARD_READS_INPUTS | FACET_BACKWARD_READS_OUTPUTS,
+                                  .backward_stores = true,
                                   .shape = linear_shape,
                                   .cost = linear_cost,
                                   .forward = linear_forward,

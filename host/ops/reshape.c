@@ -1,4 +1,6 @@
-/* reshape: y has the elements of x in the same order and another shape; the first dimension stays.  dx += dy. */
+/* reshape: y has the elements of x in the same order and another shape; the first dimension stays.  dx += dy.
+ *
+ * A view: where the memory plan gives y the memory of x, and dy that of dx, nothing is to be done. */
 #include <string.h>
 
 #include "cpu/vector.h"
@@ -44,6 +46,7 @@ static facet_status reshape_forward(const facet_op_call *call) {
   int64_t rows = call->in_shape[0].dim[0], n = facet_shape_elements(&call->in_shape[0]) / rows;
   const facet_real *x = call->in[0];
   facet_real *y = call->out[0];
+  if (y == x) return FACET_OK;
 #pragma omp parallel for schedule(static)
   for (int64_t b = 0; b < rows; b++) memcpy(y + b * n, x + b * n, (size_t)n * sizeof *y);
   return FACET_OK;
@@ -53,14 +56,21 @@ static facet_status reshape_backward(const facet_op_call *call) {
   const facet_vector *vector = facet_vector_get();
   int64_t rows = call->in_shape[0].dim[0], n = facet_shape_elements(&call->in_shape[0]) / rows;
   facet_real *dx = call->d_in[0];
-  if (!dx) return FACET_OK;
+  if (!dx || dx == call->d_out[0]) return FACET_OK;
 #pragma omp parallel for schedule(static)
-  for (int64_t b = 0; b < rows; b++) vector->axpy(n, 1, call->d_out[0] + b * n, dx + b * n);
+  for (int64_t b = 0; b < rows; b++) {
+    if (call->store[0])
+      memcpy(dx + b * n, call->d_out[0] + b * n, (size_t)n * sizeof *dx);
+    else
+      vector->axpy(n, 1, call->d_out[0] + b * n, dx + b * n);
+  }
   return FACET_OK;
 }
 
 const facet_op facet_op_reshape = {.name = "reshape",
                                    .params_bytes = sizeof(facet_reshape_params),
+                                   .backward_stores = true,
+                                   .is_view = true,
                                    .shape = reshape_shape,
                                    .cost = reshape_cost,
                                    .forward = reshape_forward,

@@ -411,6 +411,8 @@ static facet_status route_behaviours_backward(const facet_op_call *call) {
       route_gradients gradients = {.g = call->d_out[OUT_R] + b * s.c * s.d,
                                    .de = call->d_in[0] ? call->d_in[0] + b * s.slots * s.d : NULL,
                                    .d_o = call->d_in[1] ? call->d_in[1] + b * s.c * s.d : NULL};
+      if (gradients.de && call->store[0]) memset(gradients.de, 0, (size_t)(s.slots * s.d) * sizeof *gradients.de);
+      if (gradients.d_o && call->store[1]) memset(gradients.d_o, 0, (size_t)(s.c * s.d) * sizeof *gradients.d_o);
       add_selected(&s, options, &x, &w, &saved, &gradients);
       if (options->straight_through > 0) add_straight_through(&s, options, &x, &w, &saved, &gradients);
     }
@@ -423,6 +425,7 @@ static facet_status route_behaviours_backward(const facet_op_call *call) {
 const facet_op facet_op_route_behaviours = {.name = "route_behaviours",
                                             .params_bytes = sizeof(facet_route_options),
                                             .backward_reads = FACET_BACKWARD_READS_INPUTS,
+                                            .backward_stores = true,
                                             .shape = route_behaviours_shape,
                                             .cost = route_behaviours_cost,
                                             .forward = route_behaviours_forward,

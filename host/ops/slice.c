@@ -50,13 +50,16 @@ static facet_status slice_backward(const facet_op_call *call) {
   facet_real *dx = call->d_in[0];
   if (!dx) return FACET_OK;
 #pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++)
+  for (int64_t r = 0; r < rows; r++) {
+    if (call->store[0]) memset(dx + r * width, 0, (size_t)width * sizeof *dx);
     vector->axpy(params->count, 1, call->d_out[0] + r * params->count, dx + r * width + params->first);
+  }
   return FACET_OK;
 }
 
 const facet_op facet_op_slice = {.name = "slice",
                                  .params_bytes = sizeof(facet_slice_params),
+                                 .backward_stores = true,
                                  .shape = slice_shape,
                                  .cost = slice_cost,
                                  .forward = slice_forward,

@@ -2,8 +2,10 @@
  * CUDA version has the same basename in cuda/ops. docs/add_an_operator.md walks through one.
  *
  * Rules for kernels: no allocation, no global state; forward writes every element of its outputs; backward
- * ACCUMULATES (+=) into the input gradients that are not NULL and must not touch the others; rows with valid = 0
- * change nothing for valid rows; the order of every reduction is fixed (not dependent on scheduling). */
+ * ACCUMULATES (+=) into the input gradients that are not NULL and must not touch the others, or writes every element of
+ * those that the call says are to be stored (an operator that can do so has backward_stores: it saves a pass that fills
+ * the gradient with zeros and one that reads them back); rows with valid = 0 change nothing for valid rows; the order of
+ * every reduction is fixed (not dependent on scheduling). */
 #ifndef FACET_OP_H
 #define FACET_OP_H
 
@@ -73,7 +75,8 @@ typedef struct facet_op_call {
                                              forward when run->training */
   facet_table *table[FACET_OP_MAX_INPUTS]; /* of table inputs; NULL otherwise */
   void *out[FACET_OP_MAX_OUTPUTS];
-  facet_real *d_in[FACET_OP_MAX_INPUTS];   /* accumulate here; NULL: not wanted */
+  facet_real *d_in[FACET_OP_MAX_INPUTS]; /* accumulate here; NULL: not wanted */
+  bool store[FACET_OP_MAX_INPUTS];       /* with backward_stores: write every element of d_in[i], which holds garbage */
   facet_real *d_out[FACET_OP_MAX_OUTPUTS]; /* NULL for integer outputs; zero where nothing flowed back */
   void *saved, *scratch;
   const facet_run *run;
@@ -86,6 +89,8 @@ typedef struct facet_op {
   const char *name;
   size_t params_bytes;
   unsigned backward_reads;
+  bool backward_stores; /* backward honours facet_op_call.store */
+  bool is_view;         /* output 0 may be the memory of input 0, also their gradients: then the kernels do nothing */
   /* Checks shapes and types and sets outputs and sizes; the error names the node and both shapes. */
   facet_status (*shape)(facet_op_rule *rule);
   void (*cost)(const facet_op_rule *rule, facet_cost *cost);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "facet/memory.h"
+#include "facet/ops.h"
 #include "facet/rng.h"
 #include "random_graph.h"
 
@@ -101,6 +102,52 @@ Test(plan, lifetimes_by_hand) {
   EXPECT_OK(facet_plan_create(f.graph, true, true, &plan)); /* for traces: all to the end */
   expect_life(plan, FACET_PLAN_ACTIVATION, "y", 0, 7);
   expect_life(plan, FACET_PLAN_GRADIENT, "l", 4, 7);
+  facet_plan_destroy(&plan);
+  test_fixture_close(&f);
+}
+
+Test(plan, a_view_has_the_buffers_of_its_input) {
+  /*  0 y = relu(x w)   1 v = reshape(y)   2 s = slice(v)   3 l = mean(s)   4 m = mean(y)    backward: 5 m, 6 l, 7 s, 8 v, 9 y */
+  test_fixture f = test_fixture_open(4);
+  facet_tensor *x =
+      facet_graph_input(f.graph, "x", FACET_DTYPE_REAL, facet_shape_make(2, (int64_t)4, (int64_t)3), false);
+  facet_tensor *y = facet_linear(f.graph, "y", x, 8, false, FACET_ACTIVATION_RELU, (facet_init){0});
+  facet_tensor *v = facet_reshape(f.graph, "v", y, facet_shape_make(3, (int64_t)4, (int64_t)4, (int64_t)2));
+  facet_graph_loss(f.graph, "l", test_unary(f.graph, &test_mean, "l", facet_slice(f.graph, "s", v, 0, 1)), 1);
+  facet_graph_loss(f.graph, "m", test_unary(f.graph, &test_mean, "m", y), 1);
+  facet_plan *plan = NULL;
+  EXPECT_OK(facet_plan_create(f.graph, true, false, &plan));
+  cr_assert_null(find_buffer(plan, FACET_PLAN_ACTIVATION, "v"));
+  cr_assert_null(find_buffer(plan, FACET_PLAN_GRADIENT, "v"));
+  cr_assert_eq(plan->value[v->index], plan->value[y->index]);
+  cr_assert_eq(plan->value_gradient[v->index], plan->value_gradient[y->index]);
+  expect_life(plan, FACET_PLAN_ACTIVATION, "y", 0, 9);
+  expect_life(plan, FACET_PLAN_GRADIENT, "y", 5, 9); /* test_mean adds: it is zeroed, and slice adds, too */
+  cr_assert_eq(find_buffer(plan, FACET_PLAN_GRADIENT, "y")->storing_node, -1);
+  cr_assert_eq(find_buffer(plan, FACET_PLAN_GRADIENT, "l")->storing_node, -1);
+  facet_plan_destroy(&plan);
+  EXPECT_OK(facet_plan_create(f.graph, true, true, &plan)); /* for traces: all have their own */
+  cr_assert(find_buffer(plan, FACET_PLAN_ACTIVATION, "v") && find_buffer(plan, FACET_PLAN_GRADIENT, "v"));
+  facet_plan_destroy(&plan);
+  test_fixture_close(&f);
+}
+
+Test(plan, the_last_reader_stores_the_gradient) {
+  test_fixture f = test_fixture_open(4);
+  facet_tensor *x =
+      facet_graph_input(f.graph, "x", FACET_DTYPE_REAL, facet_shape_make(2, (int64_t)4, (int64_t)3), false);
+  facet_tensor *y = facet_linear(f.graph, "y", x, 8, false, FACET_ACTIVATION_RELU, (facet_init){0});
+  facet_tensor *s = facet_slice(f.graph, "s", y, 0, 4);    /* node 1 */
+  facet_tensor *t = facet_slice(f.graph, "t", y, 4, 4);    /* node 2 */
+  facet_tensor *twice = facet_add(f.graph, "twice", s, s); /* node 3 */
+  facet_tensor *sum = facet_add(f.graph, "sum", twice, t); /* node 4 */
+  facet_graph_loss(f.graph, "l", test_unary(f.graph, &test_mean, "l", sum), 1);
+  facet_plan *plan = NULL;
+  EXPECT_OK(facet_plan_create(f.graph, true, false, &plan));
+  cr_assert_eq(find_buffer(plan, FACET_PLAN_GRADIENT, "y")->storing_node, 2);
+  cr_assert_eq(find_buffer(plan, FACET_PLAN_GRADIENT, "s")->storing_node, -1); /* read twice by one node */
+  cr_assert_eq(find_buffer(plan, FACET_PLAN_GRADIENT, "t")->storing_node, 4);
+  cr_assert_eq(find_buffer(plan, FACET_PLAN_GRADIENT, "sum")->storing_node, -1); /* test_mean adds */
   facet_plan_destroy(&plan);
   test_fixture_close(&f);
 }

@@ -467,6 +467,35 @@ static void check_accumulates(fixture *f) {
   }
 }
 
+/* Where the call says so, backward writes every element over what is there. */
+static void check_stores(fixture *f) {
+  int64_t n, n_again;
+  if (!f->call.op->backward_stores) return;
+  backward(f, 0);
+  facet_real *added = snapshot(f, &n);
+  forward(f);
+  poison(&f->scratch);
+  for (int i = 0; i < f->node->n_inputs; i++) {
+    f->call.store[i] = f->node->in[i]->kind == FACET_TENSOR_INPUT && f->d_in[i].memory;
+    if (f->call.store[i])
+      poison(&f->d_in[i]);
+    else if (f->d_in[i].memory)
+      memset(data(&f->d_in[i]), 0, f->d_in[i].n_bytes);
+  }
+  check_call(f, f->call.op->backward(&f->call), "backward that stores");
+  facet_real *stored = snapshot(f, &n_again);
+  cr_assert_eq(n, n_again);
+  for (int i = 0; i < f->node->n_inputs; i++)
+    for (int64_t k = 0; f->call.store[i] && k < elements(&f->call.in_shape[i]); k++)
+      cr_assert(isfinite(f->call.d_in[i][k]), "input %d, element %lld: not stored", i, (long long)k);
+  for (int64_t k = 0; k < n; k++)
+    cr_assert(fabs((double)(stored[k] - added[k])) <= 64 * FACET_REAL_EPSILON * (1 + fabs((double)added[k])),
+              "number %lld: stored %g, added to zero %g", (long long)k, (double)stored[k], (double)added[k]);
+  memset(f->call.store, 0, sizeof f->call.store);
+  free(added);
+  free(stored);
+}
+
 /* A gradient that is not wanted is not written, and the others stay what they are. */
 static void check_unwanted(fixture *f) {
   int64_t n, n_again;
@@ -556,6 +585,7 @@ void harness_run(const harness_case *test) {
   if (!test->no_gradient) {
     if (!test->surrogate) check_gradients(&f);
     check_accumulates(&f);
+    check_stores(&f);
     check_unwanted(&f);
   }
   check_repeats(&f);

@@ -225,8 +225,9 @@ static double call_flops(const facet_denoise_size *size) {
   return flops;
 }
 
-/* FLOPs of the matrix products; norms, softmax and the like are below a tenth of them. Backward computes forward again
- * and takes twice that for the gradients. With one call the levels count as distinct. */
+/* FLOPs of the matrix products; norms, softmax and the like are below a tenth of them. Backward takes twice those of
+ * forward; that it computes forward again is how it is done, not what is needed. With one call the levels count as
+ * distinct. */
 static void denoise_cost(const facet_op_rule *rule, facet_cost *cost) {
   const facet_denoise_params *params = rule->params;
   const facet_shape *x = &rule->in_shape[IN_X];
@@ -236,7 +237,7 @@ static void denoise_cost(const facet_op_rule *rule, facet_cost *cost) {
   const double set_up = batch * c * d * d * ((size.n_layers > 1 ? 6 : 4) + 4 * layers) + levels * 20 * d * d;
   const double call = batch * c * call_flops(&size);
   cost->forward_flops = set_up + call * (params->chain ? (double)params->steps : 1);
-  cost->backward_flops = 3 * (set_up + call * (params->chain ? (double)params->gradient_steps : 1));
+  cost->backward_flops = 2 * (set_up + call * (params->chain ? (double)params->gradient_steps : 1));
   double inputs = 0, n = (double)facet_shape_elements(x);
   for (int i = 0; i < rule->n_inputs; i++) inputs += (double)facet_shape_elements(&rule->in_shape[i]);
   double saved = n * (double)params->gradient_steps;

@@ -84,7 +84,7 @@ static void attention_cost(const facet_op_rule *rule, facet_cost *cost) {
   double queries = (double)facet_shape_elements(&rule->in_shape[0]);
   double keys = (double)facet_shape_elements(&rule->in_shape[1]);
   cost->forward_flops = scores * (4 * width + 24);
-  cost->backward_flops = scores * (10 * width + 28);
+  cost->backward_flops = scores * (8 * width + 28);
   cost->forward_bytes = 2 * (queries + keys) * sizeof(facet_real);
   cost->backward_bytes = (4 * queries + 6 * keys) * sizeof(facet_real);
 }

@@ -59,7 +59,7 @@ static void info_nce_cost(const facet_op_rule *rule, facet_cost *cost) {
   double logits = (double)(a->dim[0] * a->dim[0] * a->dim[1]), d = (double)a->dim[2];
   double elements = (double)facet_shape_elements(a);
   cost->forward_flops = logits * (2 * d + 22);
-  cost->backward_flops = logits * (6 * d + 22);
+  cost->backward_flops = logits * (4 * d + 22);
   cost->forward_bytes = 2 * elements * sizeof(facet_real);
   cost->backward_bytes = 6 * elements * sizeof(facet_real);
 }

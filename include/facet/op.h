@@ -51,7 +51,7 @@ typedef struct facet_op_rule {
 } facet_op_rule;
 
 typedef struct facet_cost {
-  double forward_flops, backward_flops; /* multiply and add count as two */
+  double forward_flops, backward_flops; /* that are needed, repeated ones not; multiply and add count as two */
   double forward_bytes, backward_bytes; /* read + written, each tensor once */
 } facet_cost;
 

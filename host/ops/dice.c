@@ -1,12 +1,13 @@
-/* dice: x [B, d], valid [B] → y [B, d] (Zhou et al. 2018), per channel over the n rows with valid = 1:
+/* dice: x [B, .., d], valid [B, ..] → y (Zhou et al. 2018), per channel over the n rows with valid = 1:
  *
  *   sd = √(var + 1e-9),  z = (x − μ)/D,  D = sd + 1e-9,  s = σ(z),  y = x (s + a (1 − s))
  *   ĝ = dy x (1 − a) s (1 − s)
  *   dx += dy (s + a (1 − s)) + (ĝ − mean ĝ − z mean(ĝ z) D/sd)/D,   da += Σ dy x (1 − s)
  *
  * The term inside the root keeps the gradient of a constant column finite. In evaluation μ and sd are the running
- * averages, and the two means drop out of dx. Rows with valid = 0 get no gradient. saved: n, μ [d], sd [d]. */
+ * averages, and the two means drop out of dx. Rows with valid = 0 give 0 and get no gradient. saved: n, μ [d], sd [d]. */
 #include <math.h>
+#include <string.h>
 
 #include "cpu/columns.h"
 #include "cpu/vector.h"
@@ -26,18 +27,20 @@ static facet_status dice_shape(facet_op_rule *rule) {
   const facet_shape *x = &rule->in_shape[IN_X], *valid = &rule->in_shape[IN_VALID];
   char text_x[64], text_valid[64];
   facet_shape_format(x, text_x, sizeof text_x);
-  FACET_OP_CHECK(rule, x->rank == 2 && rule->in_dtype[IN_X] == FACET_DTYPE_REAL, "x is %s, expected real [B, d]",
+  FACET_OP_CHECK(rule, x->rank >= 2 && rule->in_dtype[IN_X] == FACET_DTYPE_REAL, "x is %s, expected real [B, .., d]",
                  text_x);
-  FACET_OP_CHECK(rule, valid->rank == 1 && valid->dim[0] == x->dim[0] && rule->in_dtype[IN_VALID] == FACET_DTYPE_REAL,
-                 "valid is %s, expected real [B] for x %s", facet_shape_format(valid, text_valid, sizeof text_valid),
-                 text_x);
+  facet_shape rows = *x;
+  rows.rank--;
+  FACET_OP_CHECK(rule, facet_shape_equal(valid, &rows) && rule->in_dtype[IN_VALID] == FACET_DTYPE_REAL,
+                 "valid is %s, expected real [B, ..] for x %s",
+                 facet_shape_format(valid, text_valid, sizeof text_valid), text_x);
   for (int i = IN_ALPHA; i < N_INPUTS; i++)
-    FACET_OP_CHECK(rule, rule->in_shape[i].rank == 1 && rule->in_shape[i].dim[0] == x->dim[1],
+    FACET_OP_CHECK(rule, rule->in_shape[i].rank == 1 && rule->in_shape[i].dim[0] == facet_shape_last(x),
                    "input %d has %lld elements, expected [d] for x %s", i,
                    (long long)facet_shape_elements(&rule->in_shape[i]), text_x);
   FACET_OP_CHECK(rule, params->momentum >= 0 && params->momentum < 1, "momentum %g, expected a number in [0, 1)",
                  params->momentum);
-  int64_t d = x->dim[1];
+  int64_t d = facet_shape_last(x);
   rule->n_outputs = 1;
   rule->out_dtype[0] = FACET_DTYPE_REAL;
   rule->out_shape[0] = *x;
@@ -64,10 +67,10 @@ static void normalise(const facet_real *x, const double *mean, const double *sd,
 /* μ, sd and n of this call; moves the averages in training. */
 static void statistics(const facet_op_call *call, double *mean, double *sd, double *n_valid) {
   const facet_dice_params *params = call->params;
-  int64_t batch = call->in_shape[IN_X].dim[0], d = call->in_shape[IN_X].dim[1], n = 0;
+  int64_t rows = facet_shape_rows(&call->in_shape[IN_X]), d = facet_shape_last(&call->in_shape[IN_X]), n = 0;
   facet_real *running_mean = call->in[IN_MEAN], *running_sd = call->in[IN_SD];
   if (call->run->training)
-    n = facet_columns_statistics(batch, d, call->in[IN_X], call->in[IN_VALID], call->scratch, mean, sd);
+    n = facet_columns_statistics(rows, d, call->in[IN_X], call->in[IN_VALID], call->scratch, mean, sd);
   for (int64_t j = 0; j < d; j++) {
     if (n == 0) {
       mean[j] = (double)running_mean[j];
@@ -82,14 +85,18 @@ static void statistics(const facet_op_call *call, double *mean, double *sd, doub
 }
 
 static facet_status dice_forward(const facet_op_call *call) {
-  int64_t batch = call->in_shape[IN_X].dim[0], d = call->in_shape[IN_X].dim[1];
-  const facet_real *x = call->in[IN_X], *alpha = call->in[IN_ALPHA];
+  int64_t rows = facet_shape_rows(&call->in_shape[IN_X]), d = facet_shape_last(&call->in_shape[IN_X]);
+  const facet_real *x = call->in[IN_X], *valid = call->in[IN_VALID], *alpha = call->in[IN_ALPHA];
   facet_real *y = call->out[0];
   double *n_valid = call->saved, *mean = n_valid + 1, *sd = mean + d;
   statistics(call, mean, sd, n_valid);
 #pragma omp parallel for schedule(static)
-  for (int64_t b = 0; b < batch; b++) {
+  for (int64_t b = 0; b < rows; b++) {
     facet_real z[CHUNK], s[CHUNK];
+    if (valid[b] == 0) {
+      memset(y + b * d, 0, (size_t)d * sizeof *y);
+      continue;
+    }
     for (int64_t j = 0; j < d; j += CHUNK) {
       int64_t n = d - j < CHUNK ? d - j : CHUNK;
       const facet_real *row = x + b * d + j;
@@ -147,7 +154,7 @@ static void add_row_gradient(const dice_rows *c, int64_t b, const double *mean_g
 }
 
 static facet_status dice_backward(const facet_op_call *call) {
-  int64_t batch = call->in_shape[IN_X].dim[0], d = call->in_shape[IN_X].dim[1];
+  int64_t n_rows = facet_shape_rows(&call->in_shape[IN_X]), d = facet_shape_last(&call->in_shape[IN_X]);
   const double *n_valid = call->saved, *mean = n_valid + 1, *sd = mean + d;
   facet_real *dx = call->d_in[IN_X], *d_alpha = call->d_in[IN_ALPHA];
   double *sums = (double *)((char *)call->scratch + facet_columns_scratch_bytes(3, d));
@@ -158,7 +165,7 @@ static facet_status dice_backward(const facet_op_call *call) {
                     .alpha = call->in[IN_ALPHA],
                     .mean = mean,
                     .sd = sd};
-  facet_columns_reduce(batch, d, 3, sum_gradients, &rows, call->scratch, sums);
+  facet_columns_reduce(n_rows, d, 3, sum_gradients, &rows, call->scratch, sums);
   double inverse = *n_valid > 0 ? 1 / *n_valid : 0; /* 0: the averages are constants */
   for (int64_t j = 0; j < d; j++) {
     if (d_alpha) d_alpha[j] += (facet_real)sums[2 * d + j];
@@ -167,7 +174,7 @@ static facet_status dice_backward(const facet_op_call *call) {
   }
   if (!dx) return FACET_OK;
 #pragma omp parallel for schedule(static)
-  for (int64_t b = 0; b < batch; b++)
+  for (int64_t b = 0; b < n_rows; b++)
     if (rows.valid[b] != 0) add_row_gradient(&rows, b, sums, sums + d, dx);
   return FACET_OK;
 }

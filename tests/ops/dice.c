@@ -9,10 +9,10 @@ static facet_tensor *build(facet_graph *graph, facet_tensor *const *in) {
   return facet_dice(graph, "x", in[0], in[1], 0.99);
 }
 
-/* x = 1, 3 (mean 2, sd √(1 + 1e-9)) and a padded −50, a = 0.5. */
+/* x = 1, 3 (mean 2, sd √(1 + 1e-9)) and a padded −50, which gives 0; a = 0.5. */
 Test(dice, by_hand) {
-  double sd = sqrt(1 + 1e-9), expected[3], x[] = {1, 3, -50};
-  for (int i = 0; i < 3; i++) {
+  double sd = sqrt(1 + 1e-9), expected[3] = {0}, x[] = {1, 3, -50};
+  for (int i = 0; i < 2; i++) {
     double s = 1 / (1 + exp(-(x[i] - 2) / (sd + 1e-9)));
     expected[i] = x[i] * (s + 0.5 * (1 - s));
   }
@@ -35,6 +35,19 @@ Test(dice, gradients) {
       .batch = 70,
       .n_valid = 67,
       .input = {{"in", {2, {70, 3}}, .differentiable = true}, {"valid", {1, {70}}, .values = valid, .keep = true}}});
+}
+
+/* [B, L, d] with a flag per slot: x = 1, 3 as above, the two other slots are none. */
+Test(dice, slots_of_sequences) {
+  double sd = sqrt(1 + 1e-9), expected[4] = {0}, x[] = {1, -50, 3, 70};
+  for (int i = 0; i < 4; i += 2) expected[i] = x[i] / (1 + exp(-(x[i] - 2) / (sd + 1e-9)));
+  harness_run(&(harness_case){.build = build,
+                              .batch = 2,
+                              .input = {{"in", {3, {2, 2, 1}}, .values = x, .differentiable = true},
+                                        {"valid", {2, {2, 2}}, .values = (double[]){1, 0, 1, 0}, .keep = true}},
+                              .value = {{"x.alpha", (double[]){0}}},
+                              .expected = expected,
+                              .expected_state = {{"x.mean", (double[]){0.01 * 2}}}});
 }
 
 Test(dice, wider_than_a_chunk) {
@@ -102,5 +115,5 @@ Test(dice, gradient_of_a_narrow_column) {
 
 Test(dice, wrong_shapes) {
   harness_case test = {.build = build, .batch = 2, .input = {{"in", {1, {2}}}, {"valid", {1, {2}}}}};
-  harness_fails(&test, "x is [2], expected real [B, d]");
+  harness_fails(&test, "x is [2], expected real [B, .., d]");
 }

@@ -29,6 +29,21 @@ facet_tensor *facet_embed(facet_graph *graph, int feature, facet_init init);
 /* masked_mean: x [B, L, d], length int32 [B] → [B, d]: y_b = (1/max(1, n_b)) Σ_{t < n_b} x_bt, n_b = length[b]. */
 facet_tensor *facet_masked_mean(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *length);
 
+/* event_valid: valid [B], length int32 [B] → [B, slots]: 1 for the first length[b] slots of rows with valid = 1, else 0. No
+ * gradient. */
+facet_tensor *facet_event_valid(facet_graph *graph, const char *name, facet_tensor *valid, facet_tensor *length,
+                                int64_t slots);
+
+/* weighted_sum: weight [B, L] or [B, L, 1], x [B, L, d], length int32 [B] → [B, d]: y_b = Σ_{t < n_b} a_bt x_bt,
+ * n_b = length[b], a the weights or, with softmax, their softmax over the n_b slots. An empty history gives zeros. */
+facet_tensor *facet_weighted_sum(facet_graph *graph, const char *name, facet_tensor *weight, facet_tensor *x,
+                                 facet_tensor *length, bool softmax);
+
+/* pair_linear: q [B, d], k [B, L, d], length int32 [B] → [B, L, h]: z_t = [q, k_t, q − k_t, q ⊙ k_t] W + b for the first
+ * length[b] slots, 0 for the others. Costs a product of width d per slot, not 4d. <name>.weight [4d, h], <name>.bias [h]. */
+facet_tensor *facet_pair_linear(facet_graph *graph, const char *name, facet_tensor *q, facet_tensor *k,
+                                facet_tensor *length, int64_t h);
+
 /* linear: x [.., n] → [.., m]: y = act(x W + b), W [n, m] (row-vector convention), b [m] if bias.
  * Parameters <name>.weight, <name>.bias (0). A zeroed weight_init means Glorot uniform; for weights of zero give
  * FACET_INIT_CONSTANT. */
@@ -49,7 +64,8 @@ facet_tensor *facet_prelu(facet_graph *graph, const char *name, facet_tensor *x)
 
 /* dice: y = x·(s + a(1 − s)), s = σ((x − μ)/(sd + 1e-9)), sd = √(var + 1e-9), per channel over rows with valid = 1;
  * a [d] init 0. Training uses batch statistics and moves the averages: avg ← momentum·avg + (1 − momentum)·batch for
- * mean and sd; evaluation uses the averages. x [B, d]. <name>.alpha; states <name>.mean, <name>.sd. */
+ * mean and sd; evaluation uses the averages. x [B, .., d], valid [B, ..]. <name>.alpha; states <name>.mean,
+ * <name>.sd. */
 facet_tensor *facet_dice(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *valid, double momentum);
 
 /* batch_norm: y = γ (x − μ)/√(var + eps) + β per channel over rows with valid = 1 (biased variance, also in the

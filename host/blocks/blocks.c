@@ -99,21 +99,19 @@ static const facet_activation elementwise[] = {
     [FACET_LAYER_TANH] = FACET_ACTIVATION_TANH,
 };
 
-/* The activation as a node of its own. */
-static facet_tensor *activate(facet_graph *graph, const char *layer, facet_tensor *x,
-                              const facet_mlp_options *options) {
-  const int activation = options->activation;
+facet_tensor *facet_block_activation(facet_graph *graph, const char *layer, facet_tensor *x, int activation,
+                                     facet_tensor *valid, double dice_momentum) {
   if (activation == FACET_LAYER_NONE) return x;
   if (activation == FACET_LAYER_PRELU) return facet_prelu(graph, facet_graph_name(graph, "%s.prelu", layer), x);
   if (activation == FACET_LAYER_DICE)
-    return facet_dice(graph, facet_graph_name(graph, "%s.dice", layer), x, facet_graph_valid(graph),
-                      options->dice_momentum > 0 ? options->dice_momentum : FACET_NORM_MOMENTUM);
+    return facet_dice(graph, facet_graph_name(graph, "%s.dice", layer), x, valid, dice_momentum);
   const char *name = facet_graph_name(graph, "%s.%s", layer, facet_layer_activation_names[activation]);
   return facet_activate(graph, name, x, elementwise[activation]);
 }
 
 facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor *x, const facet_mlp_options *options) {
   int activation = options->activation;
+  const double momentum = options->dice_momentum > 0 ? options->dice_momentum : FACET_NORM_MOMENTUM;
   bool fused = !options->batch_norm && activation != FACET_LAYER_PRELU && activation != FACET_LAYER_DICE;
   for (int64_t i = 0; i < options->widths.n; i++) {
     const char *layer = facet_graph_name(graph, "%s.%d", name, (int)i);
@@ -122,7 +120,7 @@ facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor
     if (options->batch_norm)
       x = facet_batch_norm(graph, facet_graph_name(graph, "%s.norm", layer), x, facet_graph_valid(graph),
                            FACET_NORM_MOMENTUM, options->norm_epsilon > 0 ? options->norm_epsilon : FACET_NORM_EPSILON);
-    if (!fused) x = activate(graph, layer, x, options);
+    if (!fused) x = facet_block_activation(graph, layer, x, activation, facet_graph_valid(graph), momentum);
     if (options->dropout > 0 && facet_graph_program(graph) == FACET_PROGRAM_TRAIN)
       x = facet_dropout(graph, facet_graph_name(graph, "%s.dropout", layer), x, options->dropout);
   }

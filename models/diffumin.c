@@ -16,6 +16,7 @@
 #include "facet/model.h"
 #include "facet/ops.h"
 
+enum { R_STAR_CHAIN, R_STAR_INTEREST, R_STAR_NOISE, R_STAR_NONE };
 enum { INFER_ZERO, INFER_KEYED, INFER_RANDOM };
 enum { START_TPRIME, START_UNIFORM };
 enum { TRAIN_LEVELS_ALL, TRAIN_LEVELS_SAMPLED };
@@ -28,7 +29,7 @@ typedef struct diffumin_options {
   double embedding_init;
   /* interests */
   int64_t channels;
-  bool chan_bias;
+  bool chan_bias, orthogonal;
   int qr_sign;
   facet_route_options route;
   double top_p;
@@ -36,7 +37,7 @@ typedef struct diffumin_options {
   facet_diffusion_options diffusion;
   facet_denoiser_options denoiser;
   int64_t steps, diff_bptt;
-  int diff_param, diff_start, diff_train_t, infer_noise;
+  int r_star, diff_param, diff_start, diff_train_t, infer_noise;
   bool diff_sg_target;
   /* losses */
   bool use_aux, skip_empty, cl_mask_same_user;
@@ -53,6 +54,7 @@ static const char *const top_k_scopes[] = {"all", "routed", NULL};
 static const char *const route_weights[] = {"sim", "relu", "one", NULL};
 static const char *const denominators[] = {"sel", "len", NULL};
 static const char *const qr_signs[] = {"pos", "lapack", NULL};
+static const char *const r_stars[] = {"chain", "interest", "noise", "none", NULL};
 static const char *const diffusion_parameters[] = {"x0", "eps_bug", "eps", NULL};
 static const char *const starts[] = {"tprime", "uniform", NULL};
 static const char *const train_levels[] = {"all", "sampled", NULL};
@@ -89,6 +91,8 @@ static const facet_option options[] = {
     /* interests */
     INT("channels", channels, "4", 1, 64, "Interests c; at most the width d of a behaviour."),
     BOOL("chan_bias", chan_bias, "true", "The map from the target to the channels has a bias."),
+    BOOL("orthogonal", orthogonal, "true",
+         "Channels are made orthonormal; false (ablation): each is only normalised to length 1."),
     CHOICE("qr_sign", qr_sign, "pos", qr_signs,
            "Sign of the orthogonal channels: positive diagonal of R, or LAPACK's."),
     CHOICE("topk_mode", route.mode, "frac", top_k_modes,
@@ -106,6 +110,10 @@ static const facet_option options[] = {
     REAL("route_st", route.straight_through, "0", 0, 1e6,
          "Temperature of a straight-through gradient of the routing; 0: none."),
     /* diffusion */
+    CHOICE(
+        "r_star", r_star, "chain", r_stars,
+        "r*: what reverse diffusion gives (chain). Ablations without denoiser and diffusion loss: r̂ (interest); normal "
+        "noise, in evaluation by sample (noise); no r* and no contrast (none)."),
     INT("levels", diffusion.levels, "1000", 1, 1000000, "Noise levels T of the schedule."),
     REAL("beta_first", diffusion.beta_first, "1e-4", 1e-9, 0.999, "β of level 0."),
     REAL("beta_last", diffusion.beta_last, "0.02", 1e-9, 0.999, "β of level T − 1."),
@@ -228,6 +236,19 @@ static void add_monitor(facet_graph *graph, const char *name, facet_tensor *x, f
   facet_graph_monitor(graph, name, facet_batch_reduce(graph, name, x, facet_graph_valid(graph), reduction));
 }
 
+/* o [B, c, d] from a [B, d·c]. */
+static facet_tensor *add_channels(const diffumin *m, facet_tensor *a) {
+  facet_graph *g = m->graph;
+  const diffumin_options *o = m->option;
+  if (!o->orthogonal)
+    return facet_l2_normalize(g, "channels.unit", facet_reshape(g, "channels.split", a, channel_shape(m)),
+                              interest_epsilon);
+  facet_tensor *ratio;
+  facet_tensor *q = facet_orthogonalize(g, "orthogonal", a, o->channels, (facet_qr_sign)o->qr_sign, &ratio);
+  if (facet_graph_program(g) == FACET_PROGRAM_TRAIN) add_monitor(g, "qr_smallest_ratio", ratio, FACET_REDUCE_MIN);
+  return q;
+}
+
 static void add_interests(diffumin *m) {
   facet_graph *g = m->graph;
   const diffumin_options *o = m->option;
@@ -236,15 +257,14 @@ static void add_interests(diffumin *m) {
   m->e_s = facet_linear(g, "target", m->target, m->d, true, FACET_ACTIVATION_NONE, (facet_init){0});
   facet_tensor *a =
       facet_linear(g, "channels", m->e_s, m->d * o->channels, o->chan_bias, FACET_ACTIVATION_NONE, (facet_init){0});
-  facet_tensor *ratio, *statistics;
-  m->o = facet_orthogonalize(g, "orthogonal", a, o->channels, (facet_qr_sign)o->qr_sign, &ratio);
+  facet_tensor *statistics;
+  m->o = add_channels(m, a);
   m->r = facet_route_behaviours(g, "interests", m->events, m->o, facet_graph_length(g, m->sequence), &route,
                                 &m->n_selected, &statistics);
   m->r_hat = facet_l2_normalize(g, "interests.unit", m->r, interest_epsilon);
   if (facet_graph_program(g) != FACET_PROGRAM_TRAIN) return;
   add_monitor(g, "empty_channels", facet_slice(g, "interests.empty", statistics, 0, 1), FACET_REDUCE_MEAN);
   add_monitor(g, "routing_entropy", facet_slice(g, "interests.entropy", statistics, 1, 1), FACET_REDUCE_MEAN);
-  add_monitor(g, "qr_smallest_ratio", ratio, FACET_REDUCE_MIN);
 }
 
 /* Uniform in 0 … n − 1 per sample and channel. */
@@ -253,7 +273,7 @@ static facet_tensor *draw_levels(const diffumin *m, const char *name, int64_t n)
 }
 
 /* r* by sampling: training draws all noise; evaluation what infer_noise says. */
-static void add_chain(diffumin *m) {
+static facet_tensor *add_chain(const diffumin *m) {
   facet_graph *g = m->graph;
   const diffumin_options *o = m->option;
   const bool training = facet_graph_program(g) == FACET_PROGRAM_TRAIN;
@@ -264,8 +284,22 @@ static void add_chain(diffumin *m) {
   if (o->diff_start == START_UNIFORM) level = draw_levels(m, "chain.level", o->diffusion.levels);
   facet_tensor *start = facet_diffuse(g, "chain.start", m->r_hat, noise, level, o->steps - 1, &o->diffusion);
   const int64_t gradient_steps = o->diff_bptt == 0 || o->diff_bptt > o->steps ? o->steps : o->diff_bptt;
-  m->r_star = facet_denoise_chain(g, "chain", "denoiser", start, z, m->r_hat, m->o, &o->denoiser, &o->diffusion,
-                                  (facet_diffusion_parameter)o->diff_param, o->steps, gradient_steps);
+  return facet_denoise_chain(g, "chain", "denoiser", start, z, m->r_hat, m->o, &o->denoiser, &o->diffusion,
+                             (facet_diffusion_parameter)o->diff_param, o->steps, gradient_steps);
+}
+
+/* NULL where the model has none. */
+static facet_tensor *add_r_star(const diffumin *m) {
+  switch (m->option->r_star) {
+  case R_STAR_CHAIN:
+    return add_chain(m);
+  case R_STAR_INTEREST:
+    return m->r_hat;
+  case R_STAR_NOISE:
+    return facet_random_normal(m->graph, "chain.noise", channel_shape(m));
+  default:
+    return NULL;
+  }
 }
 
 /* ---- losses -------------------------------------------------------------------------------------------------------- */
@@ -313,7 +347,7 @@ static void add_auxiliary_losses(const diffumin *m) {
   const diffumin_options *o = m->option;
   facet_tensor *omega = facet_channel_weight(g, "channel_weight", facet_graph_valid(g), facet_graph_weight(g),
                                              m->n_selected, o->skip_empty);
-  report_loss(m, "diffusion", add_diffusion_loss(m, omega), o->lambda_diffusion);
+  if (o->r_star == R_STAR_CHAIN) report_loss(m, "diffusion", add_diffusion_loss(m, omega), o->lambda_diffusion);
   report_loss(m, "contrast", add_contrast_loss(m, omega), o->lambda_contrast);
   facet_tensor *unit = facet_l2_normalize(g, "chain.unit", m->r_star, interest_epsilon);
   add_monitor(g, "cos_interest_denoised", facet_row_dot(g, "chain.cos", m->r_hat, unit), FACET_REDUCE_MEAN);
@@ -354,7 +388,7 @@ static facet_tensor *add_head(diffumin *m) {
   const facet_shape flat = facet_shape_make(2, m->batch, o->channels * m->d);
   facet_concat_list inputs = facet_concat_begin(g, "head");
   facet_concat_add(&inputs, facet_reshape(g, "interests.flat", m->r, flat));
-  facet_concat_add(&inputs, facet_reshape(g, "chain.flat", m->r_star, flat));
+  if (o->r_star != R_STAR_NONE) facet_concat_add(&inputs, facet_reshape(g, "chain.flat", m->r_star, flat));
   facet_concat_add(&inputs, facet_block_embeddings(g, FACET_ROLE_USER, m->init));
   facet_concat_add(&inputs, facet_block_embeddings(g, FACET_ROLE_CONTEXT, m->init));
   add_dense(m, &inputs);
@@ -376,9 +410,9 @@ static facet_status build(facet_graph *graph, const facet_schema *schema, const 
   diffumin m = {.graph = graph, .option = option, .init = {FACET_INIT_NORMAL, option->embedding_init}};
   if (!add_inputs(&m)) return facet_graph_status(graph);
   add_interests(&m);
-  add_chain(&m);
+  m.r_star = add_r_star(&m);
   facet_block_click(graph, add_head(&m));
-  if (facet_graph_program(graph) == FACET_PROGRAM_TRAIN) add_auxiliary_losses(&m);
+  if (facet_graph_program(graph) == FACET_PROGRAM_TRAIN && option->r_star != R_STAR_NONE) add_auxiliary_losses(&m);
   return facet_graph_status(graph);
 }
 

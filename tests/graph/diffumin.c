@@ -71,6 +71,28 @@ Test(diffumin, without_auxiliary_losses_they_are_monitors) {
   test_close_model(&m);
 }
 
+/* Ablations: which losses and monitors are left, and no parameter of what is left out. */
+Test(diffumin, ablations) {
+  static const struct {
+    const char *set, *absent;
+    int n_losses, n_monitors;
+  } cases[] = {{"r_star=interest", "denoiser.", 2, 4},
+               {"r_star=noise", "denoiser.", 2, 4},
+               {"r_star=none", "contrast.", 1, 3},
+               {"orthogonal=false", "", 3, 3}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    test_model m;
+    test_open_model(&m, "diffumin", true, true, (const char *[]){"history=carts", "mlp=[8]", cases[i].set, NULL});
+    cr_assert_eq(facet_executor_n_losses(m.executor[FACET_PROGRAM_TRAIN]), cases[i].n_losses, "%s", cases[i].set);
+    cr_assert_eq(facet_executor_n_monitors(m.executor[FACET_PROGRAM_TRAIN]), cases[i].n_monitors, "%s", cases[i].set);
+    for (int p = 0; cases[i].absent[0] && p < facet_parameters_n_dense(m.parameters); p++) {
+      const char *name = facet_parameters_dense(m.parameters, p)->name;
+      cr_assert_neq(strncmp(name, cases[i].absent, strlen(cases[i].absent)), 0, "%s: %s", cases[i].set, name);
+    }
+    test_close_model(&m);
+  }
+}
+
 /* ---- formulas, from the numbers of one training step ---- */
 
 enum { C = 2, D = 6, LEVELS = 20, STEPS = 3, N = TEST_ROWS * C }; /* channels of valid samples */

@@ -5,8 +5,7 @@ import torch.nn.functional as F
 
 from facet_files import MODEL_ROLES
 
-LAYER_NORM_EPSILON, BATCH_NORM_EPSILON, DICE_EPSILON = 1e-6, 1e-3, 1e-9
-BATCH_NORM_MOMENTUM, DICE_MOMENTUM = 0.99, 0.999
+LAYER_NORM_EPSILON, DICE_EPSILON = 1e-6, 1e-9
 
 
 def normalize(x, epsilon):
@@ -34,6 +33,8 @@ class Peer:
     """A model. option: section `model` of the configuration; p: parameters and tables by facet's names; states: what
     facet keeps beside parameters, such as running averages. A subclass has forward(batch, draws) → losses with "total",
     random_draws, and newest_first (the sequence that it reads so, or None)."""
+
+    batch_norm_epsilon, batch_norm_momentum, dice_momentum = 1e-5, 0.99, 0.99
 
     def __init__(self, option, schema, p, states, sparse_tables=False):
         self.option, self.schema, self.p, self.states, self.sparse_tables = option, schema, p, states, sparse_tables
@@ -79,26 +80,27 @@ class Peer:
         if self.training:
             mean = mean_of_valid(x, valid)
             variance = mean_of_valid((x - mean).square(), valid)
-            self.average(name + ".mean", mean, BATCH_NORM_MOMENTUM)
-            self.average(name + ".variance", variance, BATCH_NORM_MOMENTUM)
+            self.average(name + ".mean", mean, self.batch_norm_momentum)
+            self.average(name + ".variance", variance, self.batch_norm_momentum)
         else:
             mean, variance = self.states[name + ".mean"], self.states[name + ".variance"]
-        x = (x - mean) / (variance + BATCH_NORM_EPSILON).sqrt()
+        x = (x - mean) / (variance + self.batch_norm_epsilon).sqrt()
         return self.shift(name + ".beta", x * self.p[name + ".gamma"])
 
     def dice(self, name, x, valid):
+        """x [B, .., n], valid [B, ..]."""
+        shape, x, valid = x.shape, x.reshape(-1, x.shape[-1]), valid.reshape(-1)
         if self.training:
             mean = mean_of_valid(x, valid)
             sd = (mean_of_valid((x - mean).square(), valid) + DICE_EPSILON).sqrt()
-            self.average(name + ".mean", mean, DICE_MOMENTUM)
-            self.average(name + ".sd", sd, DICE_MOMENTUM)
+            self.average(name + ".mean", mean, self.dice_momentum)
+            self.average(name + ".sd", sd, self.dice_momentum)
         else:
             mean, sd = self.states[name + ".mean"], self.states[name + ".sd"]
         gate = torch.sigmoid((x - mean) / (sd + DICE_EPSILON))
-        return x * (gate + self.p[name + ".alpha"] * (1 - gate))
+        return (x * (gate + self.p[name + ".alpha"] * (1 - gate))).reshape(shape)
 
-    def activate(self, name, x, valid):
-        activation = self.option["activation"]
+    def activate(self, name, x, valid, activation):
         if activation == "dice":
             return self.dice(name + ".dice", x, valid)
         if activation == "prelu":
@@ -110,12 +112,18 @@ class Peer:
     def mlp(self, x, valid):
         """Hidden layers and the logit [B, 1]."""
         assert float(self.option["dropout"]) == 0, "dropout is not implemented here"
+        normed, activation = self.option["batch_norm"], self.option["activation"]
+        fused = not normed and activation not in ("dice", "prelu")  # facet's layer holds the activation, too
         for layer in range(len(self.option["mlp"])):
             name = f"mlp.{layer}"
-            x = self.watch(name, self.linear(name, x))
-            if self.option["batch_norm"]:
+            x = self.linear(name, x)
+            if fused:
+                x = self.watch(name, self.activate(name, x, valid, activation))
+                continue
+            x = self.watch(name, x)
+            if normed:
                 x = self.batch_norm(name + ".norm", x, valid)
-            x = self.activate(name, x, valid)
+            x = self.activate(name, x, valid, activation)
         return self.watch("logit", self.linear("logit", x))
 
     def embed(self, feature, batch):
@@ -130,20 +138,25 @@ class Peer:
     def embed_all(self, features, batch):
         return [self.embed(f, batch) for f in features if f.is_id]
 
-    def dense_inputs(self, batch, routed):
-        """What enters the head beside embeddings of the sample: its float features; for every sequence the means of its
-        embeddings (but not of the sequence `routed`) and of its float features. Floats go through BatchNorm."""
+    def pooled(self, sequence, batch):
+        """What a model makes of the ids of a sequence that it does not treat otherwise: their mean; None without ids."""
+        ids = self.embed_all(self.schema.events(sequence), batch)
+        return history_mean(torch.cat(ids, -1), batch[sequence + ".length"]) if ids else None
+
+    def dense_inputs(self, batch, routed=None):
+        """What enters the head beside embeddings of the sample: its float features; for every sequence its pooled ids
+        (but not of the sequence `routed`) and the means of its float features. Floats go through BatchNorm."""
         valid = batch["valid"]
         floats = [batch[f.name].reshape(len(valid), -1) for f in self.schema.features
                   if not f.is_id and f.sequence is None and f.role in MODEL_ROLES]
         parts = [self.batch_norm("dense.norm", torch.cat(floats, 1), valid)] if floats else []
         for sequence in self.schema.max_length:
-            features, length = self.schema.events(sequence), batch[sequence + ".length"]
-            ids = self.embed_all(features, batch) if sequence != routed else []
-            floats = [batch[f.name].reshape(*batch[f.name].shape[:2], -1) for f in features if not f.is_id]
-            if ids:
-                parts.append(history_mean(torch.cat(ids, -1), length))
+            pooled = self.pooled(sequence, batch) if sequence != routed else None
+            floats = [batch[f.name].reshape(*batch[f.name].shape[:2], -1) for f in self.schema.events(sequence)
+                      if not f.is_id]
+            if pooled is not None:
+                parts.append(pooled)
             if floats:
-                mean = history_mean(torch.cat(floats, -1), length)
+                mean = history_mean(torch.cat(floats, -1), batch[sequence + ".length"])
                 parts.append(self.batch_norm(sequence + ".dense.norm", mean, valid))
         return parts

@@ -66,6 +66,8 @@ class Schedule:
 
 # ---- the model -------------------------------------------------------------------------------------------------------
 class DiffuMIN(Peer):
+    batch_norm_epsilon, dice_momentum = 1e-3, 0.999
+
     def __init__(self, option, schema, p, states, sparse_tables=False):
         super().__init__(option, schema, p, states, sparse_tables)
         self.history = option["history"] or next(iter(schema.max_length))
@@ -197,6 +199,16 @@ class DiffuMIN(Peer):
         return h[:, -1]
 
     # losses
+    def diffusion(self, r_hat, o, omega, draws):
+        """The denoiser's error at drawn levels."""
+        level, noise = draws["diffusion.level"], draws["diffusion.noise"]
+        x = self.watch("diffusion.x", self.schedule.diffuse(r_hat, level, noise))
+        f = self.watch("diffusion.f", self.denoise(x, level, r_hat, o))
+        target = r_hat.detach() if self.option["diff_sg_target"] else r_hat
+        if self.option["diff_param"] == "eps":
+            target = noise
+        return weighted_mean((f - target).square().mean(-1), omega)
+
     def contrast(self, r_hat, r_star, omega, batch):
         """InfoNCE: per channel, the same sample's g2(r*) among those of all samples."""
         a = normalize(self.feed_forward("contrast.g1", r_hat), INTEREST_EPSILON)
@@ -212,6 +224,23 @@ class DiffuMIN(Peer):
         loss = similarity.logsumexp(-1) - similarity.diagonal(dim1=1, dim2=2)  # [c, B]
         return weighted_mean(loss.T, omega)
 
+    def channels(self, a, d):
+        """The channels o [B, c, d]; element (r, j) of the matrix A stands at r c + j of a, channel j at j d without QR."""
+        c = self.option["channels"]
+        if not self.option["orthogonal"]:
+            return self.watch("channels.unit", normalize(a.unflatten(-1, (c, d)), INTEREST_EPSILON))
+        q = orthonormal(a.unflatten(-1, (d, c)), self.states["orthogonal.guard"], self.option["qr_sign"])
+        return self.watch("orthogonal", q.transpose(1, 2))
+
+    def denoised(self, r_hat, o, draws):
+        """r*, or what stands for it."""
+        option = self.option
+        if option["r_star"] != "chain":
+            return {"interest": r_hat, "noise": draws.get("chain.noise"), "none": None}[option["r_star"]]
+        level = draws["chain.level"] if option["diff_start"] == "uniform" else option["steps"] - 1
+        start = self.watch("chain.start", self.schedule.diffuse(r_hat, level, draws["chain.noise"]))
+        return self.watch("chain", self.sample(start, draws.get("chain.z"), r_hat, o))
+
     def score(self, batch, draws):
         """The logit [B, 1]. draws: "chain.noise", "chain.z" and, for diff_start uniform, "chain.level"."""
         option, schema = self.option, self.schema
@@ -220,18 +249,15 @@ class DiffuMIN(Peer):
         item = torch.cat(self.embed_all(schema.role("item"), batch), -1)
         e_s = self.watch("target", self.linear("target", item))
         a = self.watch("channels", self.linear("channels", e_s, bias=option["chan_bias"]))
-        a = a.unflatten(-1, (e.shape[-1], option["channels"]))
-        o = self.watch("orthogonal", orthonormal(a, self.states["orthogonal.guard"], option["qr_sign"]).transpose(1, 2))
+        o = self.channels(a, e.shape[-1])
         r, n_selected = self.route(e, o, length)
         self.watch("interests", r)
         self.node["interests:1"] = n_selected
         r_hat = self.watch("interests.unit", normalize(r, INTEREST_EPSILON))
 
-        level = draws["chain.level"] if option["diff_start"] == "uniform" else option["steps"] - 1
-        start = self.watch("chain.start", self.schedule.diffuse(r_hat, level, draws["chain.noise"]))
-        r_star = self.watch("chain", self.sample(start, draws.get("chain.z"), r_hat, o))
-
-        parts = [r.flatten(1), r_star.flatten(1)]
+        r_star = self.denoised(r_hat, o, draws)
+        self.channel_values = o, r_hat, r_star, n_selected
+        parts = [x.flatten(1) for x in (r, r_star) if x is not None]
         parts += self.embed_all(schema.role("user"), batch) + self.embed_all(schema.role("context"), batch)
         parts += self.dense_inputs(batch, self.history)
         parts.append(self.watch("encoder", self.encode(e, e_s, o, length)))
@@ -242,27 +268,23 @@ class DiffuMIN(Peer):
         return logit
 
     def forward(self, batch, draws):
-        """One training step's losses: {"bce", "diffusion", "contrast", "total"}. draws: also "diffusion.level" and
+        """One training step's losses: {"bce", "diffusion", "contrast", "total"}, less what r_star leaves out. draws: also "diffusion.level" and
         "diffusion.noise"."""
-        option, schedule = self.option, self.schedule
+        option = self.option
         logit = self.score(batch, draws)
-        o, r_hat, r_star = self.node["orthogonal"], self.node["interests.unit"], self.node["chain"]
-        n_selected = self.node["interests:1"]
+        o, r_hat, r_star, n_selected = self.channel_values
         weight = batch["valid"] * batch["weight"]
         bce = F.binary_cross_entropy_with_logits(logit[:, 0], batch["label"], reduction="none")
         omega = weight[:, None] * (n_selected > 0 if option["skip_empty"] else torch.ones_like(n_selected))
-        x = self.watch("diffusion.x", schedule.diffuse(r_hat, draws["diffusion.level"], draws["diffusion.noise"]))
-        f = self.watch("diffusion.f", self.denoise(x, draws["diffusion.level"], r_hat, o))
-        target = r_hat.detach() if option["diff_sg_target"] else r_hat
-        if option["diff_param"] == "eps":
-            target = draws["diffusion.noise"]
-        losses = {"bce": weighted_mean(bce, weight),
-                  "diffusion": weighted_mean((f - target).square().mean(-1), omega),
-                  "contrast": self.contrast(r_hat, r_star, omega, batch)}
+        losses = {"bce": weighted_mean(bce, weight)}
+        if option["r_star"] == "chain":
+            losses["diffusion"] = self.diffusion(r_hat, o, omega, draws)
+        if r_star is not None:
+            losses["contrast"] = self.contrast(r_hat, r_star, omega, batch)
         losses["total"] = losses["bce"]
-        if option["use_aux"]:
-            losses["total"] = (losses["bce"] + float(option["lambda_diffusion"]) * losses["diffusion"]
-                               + float(option["lambda_contrast"]) * losses["contrast"])
+        for name in ("diffusion", "contrast"):
+            if option["use_aux"] and name in losses:
+                losses["total"] = losses["total"] + float(option["lambda_" + name]) * losses[name]
         return losses
 
     def random_draws(self, n, device, generator):

@@ -1,4 +1,4 @@
-/* facet convert: interaction logs to a data set. */
+/* facet convert: logs to a data set. */
 #include "facet/convert.h"
 
 #include <stdio.h>
@@ -69,8 +69,8 @@ const facet_command facet_command_convert = {
     .name = "convert",
     .usage =
         "facet convert CONFIG.yaml --input DIR --output DATASET [--vocabulary DATASET [--freeze]] [--set key=value]…",
-    .summary = "make a data set from interaction logs in delimited text",
-    .help = "Every positive interaction becomes a sample, with sampled negatives; docs/convert.md explains the "
-            "configuration.",
+    .summary = "make a data set from logs of interactions or impressions in delimited text",
+    .help = "Every positive interaction becomes a sample, with sampled negatives; or every item shown in an impression "
+            "does. docs/convert.md explains the configuration.",
     .run = run,
     .print_options = print_options};

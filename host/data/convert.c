@@ -1,4 +1,4 @@
-/* Conversion of interaction logs (facet/convert.h): read → sort → split → ids → tables → shards → vocabularies. */
+/* Conversion of logs (facet/convert.h): read → sort → split → ids → tables → shards → vocabularies. */
 #include "facet/convert.h"
 
 #include <string.h>
@@ -51,10 +51,8 @@ static void report_dropped(FILE *report, int64_t n, const char *reason) {
   if (n > 0) fprintf(report, "  %12lld dropped: %s\n", (long long)n, reason);
 }
 
-static void report(const conversion *self) {
-  static const char *const names[CONVERT_N_SPLITS] = {"train", "valid", "test"};
+static void report_interactions(const conversion *self, FILE *out) {
   const convert_counts *c = &self->counts;
-  FILE *out = self->request->report;
   fprintf(out, "rows     %12lld read from %s\n  %12lld kept as events\n", (long long)c->rows, self->interactions.file,
           (long long)c->kept);
   report_dropped(out, c->below_rating, "rating below interactions.rating_at_least");
@@ -64,6 +62,37 @@ static void report(const conversion *self) {
   snprintf(reason, sizeof reason, "of %lld users with fewer than %lld events (convert.min_user_events)",
            (long long)c->short_users, (long long)self->options.min_user_events);
   report_dropped(out, c->short_user_rows, reason);
+}
+
+static void report_impressions(const conversion *self, FILE *out) {
+  const convert_counts *c = &self->counts;
+  const convert_impressions *impressions = &self->impressions;
+  fprintf(out, "rows     %12lld read from %s", (long long)c->rows, impressions->log.file);
+  if (impressions->valid_file[0]) fprintf(out, ", %s", impressions->valid_file);
+  if (impressions->test_file[0]) fprintf(out, ", %s", impressions->test_file);
+  fprintf(out, "\n  %12lld kept as impressions\n", (long long)(c->kept - c->short_history));
+  report_dropped(out, c->bad, "fields missing or not readable");
+  report_dropped(out, c->nothing_shown, "nothing was shown");
+  char reason[128];
+  snprintf(reason, sizeof reason, "fewer than %lld events before them (convert.min_history)",
+           (long long)self->options.min_history);
+  report_dropped(out, c->short_history, reason);
+  if (c->shown_again > 0)
+    fprintf(out, "%lld items were shown again in their impression and are left out (convert.keep_duplicates)\n",
+            (long long)c->shown_again);
+  if (c->no_list > 0)
+    fprintf(out, "%lld impressions are of users without a history in %s\n", (long long)c->no_list,
+            self->history.log.file);
+  if (c->unsorted > 0)
+    fprintf(out, "%lld histories were not in the order of their times and have been sorted\n", (long long)c->unsorted);
+  if (c->later_events > 0)
+    fprintf(out, "%lld impressions have events in their list that are not before them and are left out of the window\n",
+            (long long)c->later_events);
+}
+
+static void report_samples(const conversion *self, FILE *out) {
+  static const char *const names[CONVERT_N_SPLITS] = {"train", "valid", "test"};
+  const convert_counts *c = &self->counts;
   if (facet_sorter_n_runs(self->sorter) > 0)
     fprintf(out, "%lld sorted runs were spilled to disk (convert.memory_mb)\n",
             (long long)facet_sorter_n_runs(self->sorter));
@@ -94,24 +123,40 @@ static facet_status remove_empty_splits(const conversion *self) {
   return FACET_OK;
 }
 
+static facet_status read_log(conversion *self) {
+  if (self->has_impressions) return convert_read_impressions(self);
+  FACET_TRY(convert_read_interactions(self));
+  return convert_find_time_limits(self);
+}
+
+static facet_status check_training_samples(const conversion *self) {
+  if (self->counts.samples[CONVERT_TRAIN] > 0) return FACET_OK;
+  FACET_CHECK(!self->has_impressions, FACET_ERROR_DATA,
+              "%s gives no training sample: %lld impressions are read, %lld of them have too short a history",
+              self->impressions.log.file, (long long)self->counts.kept, (long long)self->counts.short_history);
+  FACET_FAIL(FACET_ERROR_DATA, "%s gives no training sample: %lld events of users with enough of them are kept",
+             self->interactions.file, (long long)self->counts.kept);
+}
+
 static facet_status run(conversion *self) {
   convert_tables *tables = NULL;
   FACET_TRY(create_directories(self));
-  FACET_TRY(convert_read_interactions(self));
-  FACET_TRY(convert_find_time_limits(self));
+  FACET_TRY(read_log(self));
   FACET_TRY(convert_assign_ids(self));
   facet_status status = convert_read_tables(self, &tables);
   if (status == FACET_OK) status = convert_make_schema(self);
   if (status == FACET_OK) status = convert_write_tables(self, tables);
   convert_destroy_tables(&tables);
   FACET_TRY(status);
-  FACET_TRY(convert_write_samples(self));
-  FACET_CHECK(self->counts.samples[CONVERT_TRAIN] > 0, FACET_ERROR_DATA,
-              "%s gives no training sample: %lld events of users with enough of them are kept", self->interactions.file,
-              (long long)self->counts.kept);
+  FACET_TRY(self->has_impressions ? convert_write_impressions(self) : convert_write_samples(self));
+  FACET_TRY(check_training_samples(self));
   FACET_TRY(save_vocabularies(self));
   FACET_TRY(remove_empty_splits(self));
-  report(self);
+  if (self->has_impressions)
+    report_impressions(self, self->request->report);
+  else
+    report_interactions(self, self->request->report);
+  report_samples(self, self->request->report);
   return FACET_OK;
 }
 
@@ -123,6 +168,9 @@ static void close_conversion(conversion *self) {
     facet_memory_free(self->entities[e].final_id);
   }
   for (int i = 0; i < self->n_vocabularies; i++) facet_vocabulary_destroy(&self->vocabularies[i].vocabulary);
+  convert_close_fields(&self->context);
+  convert_close_fields(&self->event_fields);
+  convert_destroy_impressions(self);
   facet_sorter_destroy(&self->sorter);
   facet_schema_destroy(&self->schema);
   facet_memory_free(self->log.events);

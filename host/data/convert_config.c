@@ -7,9 +7,14 @@
 
 #define CONVERT(name) offsetof(convert_options, name)
 #define FILE_(name) offsetof(convert_file, name)
+#define IMPRESSIONS(name) offsetof(convert_impressions, name)
+#define HISTORY(name) offsetof(convert_history, name)
 #define ATTRIBUTE(name) offsetof(convert_attribute, name)
+/* FILE_ serves these too. */
+_Static_assert(offsetof(convert_impressions, log) == 0 && offsetof(convert_history, log) == 0, "log comes first");
 
 static const char *const split_choices[] = {"user", "time", NULL};
+static const char *const group_choices[] = {"impression", "user", NULL};
 static const char *const type_choices[] = {"id", "float", NULL};
 
 static const facet_option convert_table[] = {
@@ -36,7 +41,7 @@ static const facet_option convert_table[] = {
      "Context feature: hour of the sample's time (UTC)."},
     {"weekday", FACET_OPTION_BOOL, CONVERT(weekday), "false", 0, 0, NULL, "Context feature: day of the week (UTC)."},
     {"keep_duplicates", FACET_OPTION_BOOL, CONVERT(keep_duplicates), "false", 0, 0, NULL,
-     "Keep rows that repeat user, item and time of the row before; else they are dropped and counted."},
+     "Keep rows that repeat user, item and time of the row before, and items shown again in their impression."},
     {"drop_bad_rows", FACET_OPTION_BOOL, CONVERT(drop_bad_rows), "false", 0, 0, NULL,
      "Drop and count rows with missing fields or unreadable numbers; else the first one is an error."},
     {"seed", FACET_OPTION_INT, CONVERT(seed), "1", 0, 9e15, NULL, "Key of the negatives."},
@@ -47,16 +52,16 @@ static const facet_option convert_table[] = {
      "Budget of the sort; beyond it runs spill."},
     {0}};
 
+/* Options of every section of a file, behind its name. */
 #define FORMAT_OPTIONS                                                                                                 \
-  {"file", FACET_OPTION_STRING, FILE_(file), NULL, 0, 0, NULL, "File name, relative to --input."},                     \
-      {"separator",                                                                                                    \
-       FACET_OPTION_STRING,                                                                                            \
-       FILE_(separator),                                                                                               \
-       "tab",                                                                                                          \
-       0,                                                                                                              \
-       0,                                                                                                              \
-       NULL,                                                                                                           \
-       "tab, comma, semicolon, space, or the characters themselves."},                                                 \
+  {"separator",                                                                                                        \
+   FACET_OPTION_STRING,                                                                                                \
+   FILE_(separator),                                                                                                   \
+   "tab",                                                                                                              \
+   0,                                                                                                                  \
+   0,                                                                                                                  \
+   NULL,                                                                                                               \
+   "tab, comma, semicolon, space, or the characters themselves."},                                                     \
       {"header",                                                                                                       \
        FACET_OPTION_BOOL,                                                                                              \
        FILE_(header),                                                                                                  \
@@ -69,22 +74,78 @@ static const facet_option convert_table[] = {
     "quoted", FACET_OPTION_BOOL, FILE_(quoted), "false", 0, 0, NULL, "Fields may be in double quotes."                 \
   }
 
+#define TIME_OPTIONS                                                                                                   \
+  {"time", FACET_OPTION_STRING, FILE_(time), NULL, 0, 0, NULL, "Column of the time."},                                 \
+      {"time_unit",                                                                                                    \
+       FACET_OPTION_DOUBLE,                                                                                            \
+       FILE_(time_unit),                                                                                               \
+       "1",                                                                                                            \
+       1e-9,                                                                                                           \
+       1e9,                                                                                                            \
+       NULL,                                                                                                           \
+       "Seconds per unit of a time that is a number: 0.001 for milliseconds."},                                        \
+  {                                                                                                                    \
+    "time_format", FACET_OPTION_STRING, FILE_(time_format), "", 0, 0, NULL,                                            \
+        "Format of a time in text, as of strptime (\"%Y-%m-%d %H:%M:%S\", UTC unless it has %z); empty: a number."     \
+  }
+
 static const facet_option interactions_table[] = {
+    {"file", FACET_OPTION_STRING, FILE_(file), NULL, 0, 0, NULL, "File name, relative to --input."},
     FORMAT_OPTIONS,
     {"user", FACET_OPTION_STRING, FILE_(user), NULL, 0, 0, NULL, "Column of the user."},
     {"item", FACET_OPTION_STRING, FILE_(item), NULL, 0, 0, NULL, "Column of the item."},
-    {"time", FACET_OPTION_STRING, FILE_(time), NULL, 0, 0, NULL, "Column of the time, a number."},
-    {"time_unit", FACET_OPTION_DOUBLE, FILE_(time_unit), "1", 1e-9, 1e9, NULL,
-     "Seconds per unit of the time column: 0.001 for milliseconds."},
+    TIME_OPTIONS,
     {"rating", FACET_OPTION_STRING, FILE_(rating), "", 0, 0, NULL, "Column of a rating; empty: every row is positive."},
     {"rating_at_least", FACET_OPTION_DOUBLE, FILE_(rating_at_least), "0", -1e9, 1e9, NULL,
      "Rows with a smaller rating are not positive: dropped, but never drawn as negatives."},
     {0}};
 
-static const facet_option entity_table[] = {FORMAT_OPTIONS,
-                                            {"key", FACET_OPTION_STRING, FILE_(key), NULL, 0, 0, NULL,
-                                             "Column of the user or item; of several rows the first counts."},
-                                            {0}};
+static const facet_option impressions_table[] = {
+    {"file", FACET_OPTION_STRING, FILE_(file), NULL, 0, 0, NULL,
+     "File name, relative to --input: the training split, or everything where valid_file and test_file are empty."},
+    {"valid_file", FACET_OPTION_STRING, IMPRESSIONS(valid_file), "", 0, 0, NULL,
+     "File of the validation split. With it or test_file the files are the splits, instead of convert.split."},
+    {"test_file", FACET_OPTION_STRING, IMPRESSIONS(test_file), "", 0, 0, NULL, "File of the test split."},
+    FORMAT_OPTIONS,
+    {"user", FACET_OPTION_STRING, FILE_(user), NULL, 0, 0, NULL, "Column of the user."},
+    TIME_OPTIONS,
+    {"impression", FACET_OPTION_STRING, IMPRESSIONS(impression), "", 0, 0, NULL,
+     "Column of the impression's id, an integer; empty: the number of the row, from 0."},
+    {"group", FACET_OPTION_CHOICE, IMPRESSIONS(group), "impression", 0, 0, group_choices,
+     "What GAUC averages over: feature `impression` has role group, or there is none and users are the groups."},
+    {"shown", FACET_OPTION_STRING, IMPRESSIONS(shown), NULL, 0, 0, NULL,
+     "Column of the list of items that were shown."},
+    {"list_separator", FACET_OPTION_STRING, IMPRESSIONS(list_separator), "space", 0, 0, NULL,
+     "Separates the items of a list: tab, comma, semicolon, space, or the characters themselves."},
+    {"label_separator", FACET_OPTION_STRING, IMPRESSIONS(label_separator), "-", 0, 0, NULL,
+     "Stands between a shown item and its label 0 or 1, where `clicked` is empty."},
+    {"clicked", FACET_OPTION_STRING, IMPRESSIONS(clicked), "", 0, 0, NULL,
+     "Column of the list of items that were clicked; then `shown` holds items without labels."},
+    {0}};
+
+static const facet_option history_table[] = {
+    {"file", FACET_OPTION_STRING, FILE_(file), "", 0, 0, NULL,
+     "File of the histories, one row per user; empty: the lists are columns of the impressions' rows."},
+    {"valid_file", FACET_OPTION_STRING, HISTORY(valid_file), "", 0, 0, NULL,
+     "Histories at the time of the validation split's file; empty: those of `file`."},
+    {"test_file", FACET_OPTION_STRING, HISTORY(test_file), "", 0, 0, NULL,
+     "Histories at the time of the test split's file; empty: those of `file`."},
+    FORMAT_OPTIONS,
+    {"key", FACET_OPTION_STRING, FILE_(key), "", 0, 0, NULL,
+     "Column of the user in the file of histories; of several rows the first counts."},
+    {"items", FACET_OPTION_STRING, HISTORY(items), NULL, 0, 0, NULL, "Column of the list of items, the oldest first."},
+    {"time", FACET_OPTION_STRING, FILE_(time), "", 0, 0, NULL,
+     "Column of the list of their times, as impressions.time is written; a window then ends before its impression."},
+    {"list_separator", FACET_OPTION_STRING, HISTORY(list_separator), "space", 0, 0, NULL,
+     "Separates the values of a list: tab, comma, semicolon, space, or the characters themselves."},
+    {0}};
+
+static const facet_option entity_table[] = {
+    {"file", FACET_OPTION_STRING, FILE_(file), NULL, 0, 0, NULL, "File name, relative to --input."},
+    FORMAT_OPTIONS,
+    {"key", FACET_OPTION_STRING, FILE_(key), NULL, 0, 0, NULL,
+     "Column of the user or item; of several rows the first counts."},
+    {0}};
 
 static const facet_option attribute_table[] = {
     {"column", FACET_OPTION_STRING, ATTRIBUTE(column), "", 0, 0, NULL,
@@ -92,7 +153,7 @@ static const facet_option attribute_table[] = {
     {"type", FACET_OPTION_CHOICE, ATTRIBUTE(type), "id", 0, 0, type_choices,
      "id: a token of a vocabulary; float: a number."},
     {"separator", FACET_OPTION_STRING, ATTRIBUTE(separator), "", 0, 0, NULL,
-     "Separates several values in the field: comma, space, … or the characters themselves; empty: one value."},
+     "users, items: separates several values in the field: comma, space, … or the characters; empty: one value."},
     {"bag", FACET_OPTION_INT, ATTRIBUTE(bag), "8", 1, 10000, NULL, "Most values kept of several."},
     {"vocabulary", FACET_OPTION_STRING, ATTRIBUTE(vocabulary), "", 0, 0, NULL,
      "Vocabulary; empty: the feature's name."},
@@ -101,14 +162,28 @@ static const facet_option attribute_table[] = {
      "float: value of an empty field, and of a user or item without a row; without it these are errors."},
     {0}};
 
-enum { SECTION_CONVERT, SECTION_INTERACTIONS, SECTION_ENTITY, SECTION_ATTRIBUTE, N_SECTIONS };
+enum {
+  SECTION_CONVERT,
+  SECTION_INTERACTIONS,
+  SECTION_IMPRESSIONS,
+  SECTION_HISTORY,
+  SECTION_ENTITY,
+  SECTION_ATTRIBUTE,
+  N_SECTIONS
+};
 const int facet_convert_n_sections = N_SECTIONS;
 const facet_option_section facet_convert_sections[N_SECTIONS] = {
     {"convert", "The data set that is made.", convert_table, sizeof(convert_options)},
-    {"interactions", "The log.", interactions_table, sizeof(convert_file)},
+    {"interactions", "A log of interactions. Either this section or `impressions`.", interactions_table,
+     sizeof(convert_file)},
+    {"impressions", "A log of impressions: what was shown, and what of it was clicked.", impressions_table,
+     sizeof(convert_impressions)},
+    {"history", "The users' histories, with `impressions`.", history_table, sizeof(convert_history)},
     {"users, items", "Attributes of users and of items (optional).", entity_table, sizeof(convert_file)},
-    {"columns.<feature>", "One entry per attribute under `columns` of users or items.", attribute_table,
-     sizeof(convert_attribute)}};
+    {"columns.<feature>",
+     "One entry per feature under `columns` of users or items (attributes), of impressions (context of "
+     "every item shown) or of history (lists beside the items, a value per event).",
+     attribute_table, sizeof(convert_attribute)}};
 
 static facet_status read_section(facet_yaml_node root, int section, const char *name, const char *const *extra,
                                  void *values) {
@@ -132,7 +207,7 @@ static facet_status check_name(facet_yaml_node node, const char *name) {
 
 static facet_status read_attribute(facet_yaml_node columns, int64_t i, convert_attribute *attribute) {
   static const char *const reserved[] = {"label", "weight",  "time", "user_id", "item_id",
-                                         "hour",  "weekday", "user", "item"};
+                                         "hour",  "weekday", "user", "item",    "impression"};
   const size_t n_reserved = sizeof reserved / sizeof *reserved;
   const facet_option_section *section = &facet_convert_sections[SECTION_ATTRIBUTE];
   const char *name = facet_yaml_key(columns, i);
@@ -170,10 +245,54 @@ static facet_status read_entity(facet_yaml_node root, const char *section, conve
   return FACET_OK;
 }
 
-/* Lists the vocabularies of the attributes, each once. */
-static void name_vocabularies(conversion *self, const convert_entity *entity) {
-  for (int a = 0; a < entity->n_attributes; a++) {
-    const convert_attribute *attribute = &entity->attributes[a];
+/* `columns` of the log itself, if there are any: one value each. */
+static facet_status read_fields(facet_yaml_node section, convert_fields *fields) {
+  const facet_yaml_node columns = facet_yaml_get(section, "columns");
+  if (!columns.id) return FACET_OK;
+  FACET_TRY(facet_yaml_expect(columns, FACET_YAML_MAPPING, "`columns` (features by name)"));
+  const int64_t n = facet_yaml_n_items(columns);
+  if (n > CONVERT_MAX_ATTRIBUTES)
+    return facet_yaml_fail(columns, "%lld columns, expected at most %d", (long long)n, CONVERT_MAX_ATTRIBUTES);
+  for (int64_t i = 0; i < n; i++) {
+    convert_attribute *attribute = &fields->attributes[fields->n];
+    FACET_TRY(read_attribute(columns, i, attribute));
+    if (attribute->separator[0])
+      return facet_yaml_fail(facet_yaml_key_node(columns, i),
+                             "\"%s\" has a separator; only attributes of users and items can have several values",
+                             attribute->name);
+    fields->field[fields->n++] = (convert_field){.attribute = attribute, .feature = -1};
+  }
+  return FACET_OK;
+}
+
+static facet_status read_impressions(conversion *self, facet_yaml_node root) {
+  static const char *const extra[] = {"columns", NULL};
+  convert_history *history = &self->history;
+  const convert_impressions *impressions = &self->impressions;
+  const facet_yaml_node node = facet_yaml_get(root, "impressions"), lists = facet_yaml_get(root, "history");
+  FACET_TRY(read_section(root, SECTION_IMPRESSIONS, "impressions", extra, &self->impressions));
+  FACET_TRY(read_section(root, SECTION_HISTORY, "history", extra, history));
+  FACET_TRY(read_fields(node, &self->context));
+  FACET_TRY(read_fields(lists, &self->event_fields));
+  history->log.time_unit = impressions->log.time_unit;
+  memcpy(history->log.time_format, impressions->log.time_format, sizeof history->log.time_format);
+  if (!impressions->list_separator[0] || !history->list_separator[0])
+    return facet_yaml_fail(node, "list_separator of impressions or history is empty, expected at least one character");
+  if (!impressions->clicked[0] && !impressions->label_separator[0])
+    return facet_yaml_fail(node, "label_separator is empty, and `clicked` names no column: expected one of them");
+  if ((history->log.file[0] != 0) != (history->log.key[0] != 0))
+    return facet_yaml_fail(lists, "`file` and `key` (the column of the user in it) go together");
+  if (!history->log.file[0] && (history->valid_file[0] || history->test_file[0]))
+    return facet_yaml_fail(lists, "valid_file and test_file need `file`");
+  if ((history->valid_file[0] && !impressions->valid_file[0]) || (history->test_file[0] && !impressions->test_file[0]))
+    return facet_yaml_fail(lists, "valid_file and test_file need those of section impressions");
+  return FACET_OK;
+}
+
+/* Lists the vocabularies of attributes, each once. */
+static void name_vocabularies(conversion *self, const convert_attribute *attributes, int n) {
+  for (int a = 0; a < n; a++) {
+    const convert_attribute *attribute = &attributes[a];
     int v = 0;
     while (v < self->n_vocabularies && strcmp(self->vocabularies[v].name, attribute->vocabulary) != 0) v++;
     if (attribute->type == CONVERT_ATTRIBUTE_FLOAT || v < self->n_vocabularies) continue;
@@ -183,18 +302,59 @@ static void name_vocabularies(conversion *self, const convert_entity *entity) {
   }
 }
 
+typedef struct named_attributes {
+  const char *section;
+  const convert_attribute *attributes;
+  int n;
+} named_attributes;
+
+static facet_status check_different(const char *path, named_attributes a, named_attributes b) {
+  for (int i = 0; i < a.n; i++)
+    for (int j = 0; j < b.n; j++)
+      FACET_CHECK(strcmp(a.attributes[i].name, b.attributes[j].name) != 0, FACET_ERROR_USAGE,
+                  "%s: feature \"%s\" is in %s and in %s; rename one and set its `column`", path, a.attributes[i].name,
+                  a.section, b.section);
+  return FACET_OK;
+}
+
 /* What the sections must agree on. */
 static facet_status check_document(const conversion *self, const char *path) {
-  const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
-  for (int u = 0; u < users->n_attributes; u++)
-    for (int i = 0; i < items->n_attributes; i++)
-      FACET_CHECK(strcmp(users->attributes[u].name, items->attributes[i].name) != 0, FACET_ERROR_USAGE,
-                  "%s: feature \"%s\" is in users and in items; rename one and set its `column`", path,
-                  users->attributes[u].name);
+  const convert_entity *user = &self->entities[CONVERT_USER], *item = &self->entities[CONVERT_ITEM];
+  const named_attributes users = {"users", user->attributes, user->n_attributes},
+                         items = {"items", item->attributes, item->n_attributes},
+                         context = {"impressions", self->context.attributes, self->context.n},
+                         events = {"history", self->event_fields.attributes, self->event_fields.n};
+  FACET_TRY(check_different(path, users, items));
+  FACET_TRY(check_different(path, context, users));
+  FACET_TRY(check_different(path, context, items));
+  FACET_TRY(check_different(path, events, items));
   FACET_CHECK(self->options.valid_fraction + self->options.test_fraction < 1, FACET_ERROR_USAGE,
               "%s: valid_fraction %g and test_fraction %g leave nothing to train on", path,
               self->options.valid_fraction, self->options.test_fraction);
   return convert_check_schema(self);
+}
+
+/* Options of section convert that say nothing about impressions; the last one where files are the splits. */
+static facet_status check_unused(const conversion *self, const char *key, const char *where) {
+  static const char *const unused[] = {"negatives", "popularity", "min_user_events", "seed"};
+  const bool has_files = self->impressions.valid_file[0] || self->impressions.test_file[0];
+  for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)
+    FACET_CHECK(strcmp(key, unused[i]) != 0, FACET_ERROR_USAGE,
+                "%s: convert.%s is for logs of interactions; with `impressions` every item shown is a sample", where,
+                key);
+  FACET_CHECK(!has_files || (strcmp(key, "split") != 0 && strcmp(key, "valid_fraction") != 0 &&
+                             strcmp(key, "test_fraction") != 0),
+              FACET_ERROR_USAGE, "%s: convert.%s has no effect: impressions.valid_file and test_file are the splits",
+              where, key);
+  return FACET_OK;
+}
+
+static facet_status check_used(const conversion *self, facet_yaml_node convert) {
+  char where[FACET_PATH_MAX];
+  for (int64_t i = 0; i < facet_yaml_n_items(convert); i++)
+    FACET_TRY(check_unused(self, facet_yaml_key(convert, i),
+                           facet_yaml_where(facet_yaml_key_node(convert, i), where, sizeof where)));
+  return FACET_OK;
 }
 
 static facet_status apply_sets(conversion *self) {
@@ -206,20 +366,37 @@ static facet_status apply_sets(conversion *self) {
     const char *name = strncmp(set, "convert.", 8) == 0 ? set + 8 : set;
     snprintf(key, sizeof key, "%.*s", (int)(equals - name), name);
     FACET_TRY(facet_options_set(&facet_convert_sections[SECTION_CONVERT], key, equals + 1, "--set", &self->options));
+    if (self->has_impressions) FACET_TRY(check_unused(self, key, "--set"));
   }
   return FACET_OK;
 }
 
 static facet_status read_document(conversion *self, const facet_yaml *document) {
-  static const char *const sections[] = {"convert", "interactions", "users", "items"};
+  static const char *const sections[] = {"convert", "interactions", "impressions", "history", "users", "items"};
   const facet_yaml_node root = facet_yaml_root(document);
-  FACET_TRY(facet_yaml_check_keys(root, sections, 4));
+  const facet_yaml_node impressions = facet_yaml_get(root, "impressions"), history = facet_yaml_get(root, "history");
+  FACET_TRY(facet_yaml_check_keys(root, sections, 6));
   FACET_TRY(read_section(root, SECTION_CONVERT, "convert", NULL, &self->options));
-  FACET_TRY(read_section(root, SECTION_INTERACTIONS, "interactions", NULL, &self->interactions));
-  FACET_TRY(read_entity(root, "users", &self->entities[CONVERT_USER]));
-  FACET_TRY(read_entity(root, "items", &self->entities[CONVERT_ITEM]));
+  self->has_impressions = impressions.id != 0;
+  if (self->has_impressions && facet_yaml_get(root, "interactions").id)
+    return facet_yaml_fail(impressions, "sections interactions and impressions: expected one of them");
+  if (!self->has_impressions && history.id)
+    return facet_yaml_fail(history,
+                           "section history goes with section impressions; interactions are their own history");
+  if (self->has_impressions) {
+    FACET_TRY(read_impressions(self, root));
+    FACET_TRY(check_used(self, facet_yaml_get(root, "convert")));
+  } else {
+    FACET_TRY(read_section(root, SECTION_INTERACTIONS, "interactions", NULL, &self->interactions));
+  }
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) {
+    convert_entity *entity = &self->entities[e];
+    FACET_TRY(read_entity(root, e == CONVERT_USER ? "users" : "items", entity));
+    name_vocabularies(self, entity->attributes, entity->n_attributes);
+  }
+  name_vocabularies(self, self->context.attributes, self->context.n);
+  name_vocabularies(self, self->event_fields.attributes, self->event_fields.n);
   FACET_TRY(apply_sets(self));
-  for (int e = 0; e < CONVERT_N_ENTITIES; e++) name_vocabularies(self, &self->entities[e]);
   return check_document(self, self->request->config);
 }
 

@@ -26,19 +26,36 @@ typedef struct convert_options { /* section convert */
   int64_t seed, part_samples, memory_mb;
 } convert_options;
 
-typedef struct convert_file { /* sections interactions, users, items */
+typedef struct convert_file { /* what sections interactions, impressions, history, users and items have in common */
   char file[FACET_OPTION_MAX_TEXT], separator[FACET_OPTION_MAX_TEXT];
   bool header, quoted;
-  char key[FACET_OPTION_MAX_TEXT]; /* users, items */
+  char key[FACET_OPTION_MAX_TEXT]; /* users, items, history */
   char user[FACET_OPTION_MAX_TEXT], item[FACET_OPTION_MAX_TEXT], time[FACET_OPTION_MAX_TEXT];
-  double time_unit; /* seconds per unit of the time column */
+  double time_unit;                        /* seconds per unit of the time column */
+  char time_format[FACET_OPTION_MAX_TEXT]; /* of strptime; "": a number */
   char rating[FACET_OPTION_MAX_TEXT];
   double rating_at_least;
 } convert_file;
 
+typedef enum convert_group { CONVERT_GROUP_IMPRESSION, CONVERT_GROUP_USER } convert_group;
+
+typedef struct convert_impressions { /* section impressions */
+  convert_file log;                  /* its file holds the training split, or all */
+  char valid_file[FACET_OPTION_MAX_TEXT], test_file[FACET_OPTION_MAX_TEXT];
+  char impression[FACET_OPTION_MAX_TEXT], shown[FACET_OPTION_MAX_TEXT], clicked[FACET_OPTION_MAX_TEXT];
+  char list_separator[FACET_OPTION_MAX_TEXT], label_separator[FACET_OPTION_MAX_TEXT];
+  int group; /* convert_group */
+} convert_impressions;
+
+typedef struct convert_history { /* section history */
+  convert_file log;              /* without file: columns of the impressions' rows */
+  char valid_file[FACET_OPTION_MAX_TEXT], test_file[FACET_OPTION_MAX_TEXT];
+  char items[FACET_OPTION_MAX_TEXT], list_separator[FACET_OPTION_MAX_TEXT];
+} convert_history;
+
 typedef enum convert_attribute_type { CONVERT_ATTRIBUTE_ID, CONVERT_ATTRIBUTE_FLOAT } convert_attribute_type;
 
-typedef struct convert_attribute { /* an entry of `columns` of users or items */
+typedef struct convert_attribute { /* an entry of `columns` */
   char name[CONVERT_MAX_NAME];
   char column[FACET_OPTION_MAX_TEXT];     /* in the file; "" : the name */
   int type;                               /* convert_attribute_type */
@@ -62,6 +79,24 @@ typedef struct convert_entity {  /* users or items */
   int32_t *final_id;       /* [raw] 1: not in the vocabulary */
 } convert_entity;
 
+/* A column of the log itself: of its samples (context) or of its events. A value is one int32 word while converting: the
+ * raw index of an id (−1: the field is empty), or the bits of a float. */
+typedef struct convert_field {
+  const convert_attribute *attribute;
+  int feature; /* in the schema, once it is made */
+  float missing;
+  bool has_missing;
+  facet_vocabulary *raw, *final; /* of ids; final belongs to the conversion's list of vocabularies */
+  int64_t *train_count;          /* [raw] */
+  int32_t *final_id;             /* [raw] */
+} convert_field;
+
+typedef struct convert_fields {
+  int n;
+  convert_attribute attributes[CONVERT_MAX_ATTRIBUTES];
+  convert_field field[CONVERT_MAX_ATTRIBUTES];
+} convert_fields;
+
 enum { CONVERT_USER, CONVERT_ITEM, CONVERT_N_ENTITIES };
 enum { CONVERT_TRAIN, CONVERT_VALID, CONVERT_TEST, CONVERT_N_SPLITS };
 
@@ -79,6 +114,9 @@ typedef struct convert_counts {
   int64_t samples[CONVERT_N_SPLITS], positives[CONVERT_N_SPLITS], events[CONVERT_N_SPLITS], parts[CONVERT_N_SPLITS];
   int64_t unknown_users, unknown_items; /* samples whose user or item is not in the vocabulary */
   int64_t no_negative;                  /* negatives that could not be drawn */
+  /* of impressions: */
+  int64_t nothing_shown, shown_again, short_history; /* rows; showings; rows */
+  int64_t no_list, unsorted, later_events;           /* rows without a list in the file of histories; lists; rows */
 } convert_counts;
 
 typedef struct convert_log { /* one user's rows */
@@ -95,10 +133,16 @@ typedef struct convert_attribute_vocabulary {
   facet_vocabulary *vocabulary;
 } convert_attribute_vocabulary;
 
+typedef struct convert_impression_log convert_impression_log;
+
 typedef struct conversion {
   const facet_convert_request *request;
   convert_options options;
-  convert_file interactions;
+  convert_file interactions; /* one of these, */
+  bool has_impressions;
+  convert_impressions impressions; /* or these with their histories */
+  convert_history history;
+  convert_fields context, event_fields; /* columns of the log */
   convert_entity entities[CONVERT_N_ENTITIES];
   char config_directory[FACET_PATH_MAX], input[FACET_PATH_MAX], directory[FACET_PATH_MAX];
   facet_sorter *sorter;
@@ -106,8 +150,9 @@ typedef struct conversion {
   bool has_pending;
   int64_t valid_from, test_from; /* times, for the split by time */
   convert_log log;
-  int n_vocabularies; /* of attributes, named when the configuration is read, opened with the tables */
-  convert_attribute_vocabulary vocabularies[2 * CONVERT_MAX_ATTRIBUTES];
+  convert_impression_log *impression_log;
+  int n_vocabularies; /* of attributes and fields, named when the configuration is read, opened with the tables */
+  convert_attribute_vocabulary vocabularies[4 * CONVERT_MAX_ATTRIBUTES];
   facet_schema *schema;
   convert_counts counts;
 } conversion;
@@ -117,6 +162,40 @@ facet_status convert_read_config(conversion *self);
 
 /* Reads the interactions into the sorter, with raw ids. */
 facet_status convert_read_interactions(conversion *self);
+
+/* Whole seconds since 1970 of a field in the file's format; a fraction is cut. */
+bool convert_read_time(const convert_file *file, const delimited_field *field, int64_t *time);
+/* What convert_read_time expects, for messages. */
+const char *convert_time_expected(const convert_file *file, char *text, size_t n_bytes);
+/* A bad row of the log is the error, or dropped and counted: FACET_OK. */
+facet_status convert_bad_row(conversion *self, const delimited_reader *reader, const char *what, const char *value,
+                             const char *expected);
+/* Index of a token among those of the log, which it joins if it is new. */
+facet_status convert_raw_index(facet_vocabulary *raw, const delimited_reader *reader, const char *text, size_t n_bytes,
+                               int32_t *index);
+
+/* Reads the impressions into the sorter, with raw ids, and finds the times of the splits. */
+facet_status convert_read_impressions(conversion *self);
+/* Counts the training split's impressions, showings, events and fields. */
+facet_status convert_count_impressions(conversion *self);
+facet_status convert_write_impressions(conversion *self);
+void convert_destroy_impressions(conversion *self);
+
+/* Prepares columns of the log, whose attributes have been read: their defaults and raw vocabularies. */
+facet_status convert_open_fields(conversion *self, convert_fields *fields);
+void convert_close_fields(convert_fields *fields);
+/* A value as a word; *is_good = false if it is no number. */
+facet_status convert_read_field(convert_field *field, const delimited_reader *reader, const char *text, size_t n_bytes,
+                                int32_t *word, bool *is_good);
+/* Once the log has been read: memory of the counts. */
+facet_status convert_start_field_counts(convert_fields *fields);
+/* Counts a value of the training split (a float: nothing to count). */
+void convert_count_field(convert_field *field, int32_t word);
+/* Gives the values of the training split ids. */
+facet_status convert_assign_field_ids(conversion *self, convert_fields *fields);
+/* Appends the words of n samples or events, at words[0], words[stride], …; scratch holds n. */
+facet_status convert_append_field(facet_shard_writer *part, const convert_field *field, const int32_t *words,
+                                  int64_t stride, int64_t n, int32_t *scratch);
 
 /* Goes to the first user (again). */
 facet_status convert_first_user(conversion *self);
@@ -128,7 +207,12 @@ size_t convert_sort_bytes(const conversion *self);
 /* Times from which the validation and test splits begin (split by time). */
 facet_status convert_find_time_limits(conversion *self);
 
-/* Counts training events and gives the final ids of users and items. */
+/* The same from the times of all samples, which it sorts. */
+facet_status convert_time_quantiles(conversion *self, facet_sorter *times);
+int convert_compare_times(const void *a, const void *b); /* int64_t */
+int convert_split_of_time(const conversion *self, int64_t time);
+
+/* Counts training events and gives the final ids of users and items, and of the values of fields. */
 facet_status convert_assign_ids(conversion *self);
 
 /* Reads the files of users and items, extends the attribute vocabularies, and writes tables.h5 once the schema exists. */
@@ -145,6 +229,27 @@ facet_status convert_make_schema(conversion *self);
 /* Draws negatives and writes the shards of all splits. */
 facet_status convert_write_samples(conversion *self);
 
+typedef struct convert_part { /* the part of a split that is being written */
+  facet_shard_writer *writer; /* NULL: none is open */
+  int64_t n_samples, n_events;
+} convert_part;
+
+/* Opens the next part of the split unless one is open. */
+facet_status convert_open_part(conversion *self, int split, convert_part *part);
+facet_status convert_close_part(convert_part *part);
+/* Ids of the context features of a time. */
+int32_t convert_hour_id(int64_t time);
+int32_t convert_weekday_id(int64_t time);
+
+/* The vocabulary of an attribute or field by its name, which is in the conversion's list. */
+facet_status convert_attribute_vocabulary_get(conversion *self, const char *name, facet_vocabulary **vocabulary);
+/* Ids of raw tokens: those that occur at least min_count times join the vocabulary, others keep an id that it has, or 1. */
+facet_status convert_assign_token_ids(const conversion *self, const facet_vocabulary *raw, facet_vocabulary *final,
+                                      const int64_t *train_count, int64_t min_count, int32_t *final_id);
+/* A name of a separator as its characters: "comma" is ",". */
+const char *convert_separator_text(const char *name);
+/* A finite number that float32 holds. */
+bool convert_read_float(const delimited_field *field, float *value);
 /* Creates the vocabulary, or loads it from the earlier data set where it has one; those of users and items it must have. */
 facet_status convert_open_vocabulary(const conversion *self, const char *name, facet_vocabulary **vocabulary);
 /* Id of a token that is not empty: found, added, or 1 with `freeze`. */

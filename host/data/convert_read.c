@@ -1,6 +1,8 @@
 /* The log: rows of text to sorted events with raw ids. */
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "data/convert_internal.h"
 #include "facet/log.h"
@@ -19,9 +21,8 @@ static facet_status find_columns(const delimited_reader *reader, const convert_f
   return FACET_OK;
 }
 
-/* A bad row is the error, or dropped and counted. */
-static facet_status bad_row(conversion *self, const delimited_reader *reader, const char *what, const char *value,
-                            const char *expected) {
+facet_status convert_bad_row(conversion *self, const delimited_reader *reader, const char *what, const char *value,
+                             const char *expected) {
   self->counts.bad++;
   if (self->options.drop_bad_rows) return FACET_OK;
   facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "%s:%lld: %s is \"%s\", expected %s", delimited_path(reader),
@@ -29,19 +30,37 @@ static facet_status bad_row(conversion *self, const delimited_reader *reader, co
   return facet_error_hint("convert.drop_bad_rows: true drops and counts such rows");
 }
 
-/* Whole seconds; a fraction is cut. */
-static bool read_time(const delimited_field *field, double unit, int64_t *time) {
+/* Seconds of a time in text; what the format does not say is UTC. */
+static bool parse_time(const char *format, const delimited_field *field, int64_t *time) {
+  struct tm parts = {.tm_mday = 1};
+  const char *stop = strptime(field->text, format, &parts);
+  if (!stop) return false;
+  if (stop[0] == '.' && isdigit((unsigned char)stop[1])) stop += 1 + strspn(stop + 1, "0123456789");
+  if (stop != field->text + field->n_bytes) return false;
+  struct tm whole = parts; /* timegm carries 31 November over to December */
+  *time = (int64_t)timegm(&whole) - parts.tm_gmtoff;
+  return whole.tm_mday == parts.tm_mday;
+}
+
+bool convert_read_time(const convert_file *file, const delimited_field *field, int64_t *time) {
   double units;
-  if (unit == 1) return delimited_int64(field, time);
-  if (!delimited_double(field, &units) || fabs(units * unit) >= 0x1p53) return false;
-  *time = (int64_t)(units * unit);
+  if (file->time_format[0]) return parse_time(file->time_format, field, time);
+  if (file->time_unit == 1) return delimited_int64(field, time);
+  if (!delimited_double(field, &units) || fabs(units * file->time_unit) >= 0x1p53) return false;
+  *time = (int64_t)(units * file->time_unit);
   return true;
 }
 
-static facet_status raw_index(facet_vocabulary *raw, const delimited_reader *reader, const delimited_field *field,
-                              int32_t *index) {
+const char *convert_time_expected(const convert_file *file, char *text, size_t n_bytes) {
+  if (!file->time_format[0]) return "a time as a number";
+  snprintf(text, n_bytes, "a time as \"%s\"", file->time_format);
+  return text;
+}
+
+facet_status convert_raw_index(facet_vocabulary *raw, const delimited_reader *reader, const char *text, size_t n_bytes,
+                               int32_t *index) {
   int64_t id;
-  if (facet_vocabulary_add(raw, field->text, field->n_bytes, &id) != FACET_OK)
+  if (facet_vocabulary_add(raw, text, n_bytes, &id) != FACET_OK)
     return facet_error_context("%s:%lld", delimited_path(reader), (long long)delimited_line(reader));
   *index = (int32_t)(id - FACET_ID_FIRST);
   return FACET_OK;
@@ -51,26 +70,27 @@ static facet_status raw_index(facet_vocabulary *raw, const delimited_reader *rea
 static facet_status read_row(conversion *self, const delimited_reader *reader, const log_columns *columns,
                              const delimited_field *fields, int n, convert_event *event, bool *is_good) {
   const convert_file *file = &self->interactions;
-  char number[32];
+  char number[32], expected_time[FACET_OPTION_MAX_TEXT + 32];
   *is_good = false;
   if (n != delimited_n_columns(reader)) {
     snprintf(number, sizeof number, "%d", n);
     char expected[64];
     snprintf(expected, sizeof expected, "%d fields as in the first line", delimited_n_columns(reader));
-    return bad_row(self, reader, "the number of fields", number, expected);
+    return convert_bad_row(self, reader, "the number of fields", number, expected);
   }
   const delimited_field *user = &fields[columns->user], *item = &fields[columns->item], *time = &fields[columns->time];
-  if (user->n_bytes == 0) return bad_row(self, reader, file->user, "", "a user");
-  if (item->n_bytes == 0) return bad_row(self, reader, file->item, "", "an item");
-  if (!read_time(time, file->time_unit, &event->time))
-    return bad_row(self, reader, file->time, time->text, "a time as a number");
-  if (event->time < 0) return bad_row(self, reader, file->time, time->text, "a time that is not negative");
+  if (user->n_bytes == 0) return convert_bad_row(self, reader, file->user, "", "a user");
+  if (item->n_bytes == 0) return convert_bad_row(self, reader, file->item, "", "an item");
+  if (!convert_read_time(file, time, &event->time))
+    return convert_bad_row(self, reader, file->time, time->text,
+                           convert_time_expected(file, expected_time, sizeof expected_time));
+  if (event->time < 0) return convert_bad_row(self, reader, file->time, time->text, "a time that is not negative");
   double rating = 0;
   if (columns->rating >= 0 && !delimited_double(&fields[columns->rating], &rating))
-    return bad_row(self, reader, file->rating, fields[columns->rating].text, "a number");
+    return convert_bad_row(self, reader, file->rating, fields[columns->rating].text, "a number");
   event->is_positive = columns->rating < 0 || rating >= file->rating_at_least;
-  FACET_TRY(raw_index(self->entities[CONVERT_USER].raw, reader, user, &event->user));
-  FACET_TRY(raw_index(self->entities[CONVERT_ITEM].raw, reader, item, &event->item));
+  FACET_TRY(convert_raw_index(self->entities[CONVERT_USER].raw, reader, user->text, user->n_bytes, &event->user));
+  FACET_TRY(convert_raw_index(self->entities[CONVERT_ITEM].raw, reader, item->text, item->n_bytes, &event->item));
   *is_good = true;
   return FACET_OK;
 }

@@ -30,7 +30,7 @@ struct convert_tables {
   table_column columns[2 * CONVERT_MAX_ATTRIBUTES];
 };
 
-static facet_status attribute_vocabulary(conversion *self, const char *name, facet_vocabulary **vocabulary) {
+facet_status convert_attribute_vocabulary_get(conversion *self, const char *name, facet_vocabulary **vocabulary) {
   convert_attribute_vocabulary *found = self->vocabularies;
   while (strcmp(found->name, name) != 0) found++; /* the configuration's reader listed every name */
   if (!found->vocabulary) FACET_TRY(convert_open_vocabulary(self, name, &found->vocabulary));
@@ -38,7 +38,7 @@ static facet_status attribute_vocabulary(conversion *self, const char *name, fac
   return FACET_OK;
 }
 
-static bool read_float(const delimited_field *field, float *value) {
+bool convert_read_float(const delimited_field *field, float *value) {
   double number;
   if (!delimited_double(field, &number) || fabs(number) > FLT_MAX) return false;
   *value = (float)number;
@@ -54,14 +54,14 @@ static facet_status create_column(conversion *self, const convert_entity *entity
   if (attribute->type == CONVERT_ATTRIBUTE_FLOAT) {
     delimited_field text = {.text = (char *)(uintptr_t)attribute->missing, .n_bytes = strlen(attribute->missing)};
     column->has_missing = attribute->missing[0] != 0;
-    FACET_CHECK(!column->has_missing || read_float(&text, &column->missing), FACET_ERROR_USAGE,
+    FACET_CHECK(!column->has_missing || convert_read_float(&text, &column->missing), FACET_ERROR_USAGE,
                 "%s: `missing` of column %s is \"%s\", expected a finite number", self->request->config,
                 attribute->name, attribute->missing);
     FACET_TRY(FACET_ALLOC(column->floats, n_rows, "attribute column"));
     for (int64_t i = FACET_ID_UNKNOWN; i < n_rows; i++) column->floats[i] = column->missing;
     return FACET_OK;
   }
-  FACET_TRY(attribute_vocabulary(self, attribute->vocabulary, &column->vocabulary));
+  FACET_TRY(convert_attribute_vocabulary_get(self, attribute->vocabulary, &column->vocabulary));
   if (!attribute->separator[0]) {
     FACET_TRY(FACET_ALLOC(column->ids, n_rows, "attribute column"));
     for (int64_t i = FACET_ID_UNKNOWN; i < n_rows; i++) column->ids[i] = FACET_ID_UNKNOWN;
@@ -71,8 +71,7 @@ static facet_status create_column(conversion *self, const convert_entity *entity
   return FACET_ALLOC(column->count, n_rows, "attribute column");
 }
 
-/* The characters that separate the values of a bag. */
-static const char *separator_text(const char *name) {
+const char *convert_separator_text(const char *name) {
   static const char *const names[][2] = {{"tab", "\t"}, {"comma", ","}, {"space", " "}, {"semicolon", ";"}};
   for (int i = 0; i < 4; i++)
     if (strcmp(name, names[i][0]) == 0) return names[i][1];
@@ -89,7 +88,7 @@ static facet_status read_token(const conversion *self, table_column *column, con
 
 static facet_status read_bag(const conversion *self, table_column *column, int64_t row, const delimited_reader *reader,
                              const char *text) {
-  const char *separator = separator_text(column->attribute->separator);
+  const char *separator = convert_separator_text(column->attribute->separator);
   const size_t separator_bytes = strlen(separator);
   column->first[row] = column->n_values;
   for (const char *next; text; text = next) {
@@ -118,7 +117,7 @@ static facet_status read_value(const conversion *self, table_column *column, int
     return read_token(self, column, reader, field->text, field->n_bytes, &column->ids[row]);
   }
   if (field->n_bytes == 0 && column->has_missing) return FACET_OK; /* stays `missing` */
-  FACET_CHECK(read_float(field, &column->floats[row]), FACET_ERROR_DATA,
+  FACET_CHECK(convert_read_float(field, &column->floats[row]), FACET_ERROR_DATA,
               "%s:%lld: %s is \"%s\", expected a finite number%s", delimited_path(reader),
               (long long)delimited_line(reader), column->attribute->column, field->text,
               column->has_missing ? "" : " (`missing` gives a value to empty fields)");

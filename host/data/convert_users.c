@@ -60,6 +60,10 @@ static facet_status read_user(conversion *self, convert_counts *counts) {
   return FACET_OK;
 }
 
+int convert_split_of_time(const conversion *self, int64_t time) {
+  return time < self->valid_from ? CONVERT_TRAIN : time < self->test_from ? CONVERT_VALID : CONVERT_TEST;
+}
+
 /* By user: the last event is test, the one before it validation, where an event with enough history is left for
  * training; by time: the limits decide. */
 static facet_status split_user(conversion *self) {
@@ -68,8 +72,7 @@ static facet_status split_user(conversion *self) {
   FACET_TRY(FACET_GROW(log->split, log->split_capacity, n, "a user's splits"));
   for (int64_t t = 0; t < n; t++) {
     if (self->options.split == CONVERT_SPLIT_TIME) {
-      const int64_t time = log->events[t].time;
-      log->split[t] = time < self->valid_from ? CONVERT_TRAIN : time < self->test_from ? CONVERT_VALID : CONVERT_TEST;
+      log->split[t] = (int8_t)convert_split_of_time(self, log->events[t].time);
     } else {
       const bool is_held_out = n >= self->options.min_history + 3;
       log->split[t] = !is_held_out || t < n - 2 ? CONVERT_TRAIN : t == n - 2 ? CONVERT_VALID : CONVERT_TEST;
@@ -95,7 +98,7 @@ facet_status convert_next_user(conversion *self, convert_counts *counts, bool *h
 
 /* ---- split by time --------------------------------------------------------------------------------------------------- */
 
-static int compare_times(const void *a, const void *b) {
+int convert_compare_times(const void *a, const void *b) {
   const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return (x > y) - (x < y);
 }
@@ -105,8 +108,8 @@ size_t convert_sort_bytes(const conversion *self) {
   return self->options.split == CONVERT_SPLIT_TIME ? budget / 2 : budget;
 }
 
-/* The times of the first validation and the first test event: quantiles over all events of users that are kept. */
-static facet_status time_quantiles(conversion *self, facet_sorter *times) {
+/* The times of the first validation and the first test sample. */
+facet_status convert_time_quantiles(conversion *self, facet_sorter *times) {
   const int64_t n = facet_sorter_n_records(times);
   const int64_t n_test = (int64_t)(self->options.test_fraction * (double)n),
                 n_valid = (int64_t)(self->options.valid_fraction * (double)n);
@@ -126,14 +129,14 @@ facet_status convert_find_time_limits(conversion *self) {
   convert_counts ignored = {0};
   bool has_user = true;
   if (self->options.split != CONVERT_SPLIT_TIME) return FACET_OK;
-  FACET_TRY(facet_sorter_create(sizeof(int64_t), compare_times, convert_sort_bytes(self), NULL, &times));
+  FACET_TRY(facet_sorter_create(sizeof(int64_t), convert_compare_times, convert_sort_bytes(self), NULL, &times));
   facet_status status = convert_first_user(self);
   while (status == FACET_OK && has_user) {
     status = convert_next_user(self, &ignored, &has_user);
     for (int64_t t = 0; status == FACET_OK && has_user && t < self->log.n_events; t++)
       status = facet_sorter_add(times, &self->log.events[t].time);
   }
-  if (status == FACET_OK) status = time_quantiles(self, times);
+  if (status == FACET_OK) status = convert_time_quantiles(self, times);
   facet_sorter_destroy(&times);
   return status;
 }
@@ -190,16 +193,16 @@ static facet_status count_training_events(conversion *self) {
   return FACET_OK;
 }
 
-/* Tokens that occur often enough in training get an id, in order of appearance in the log. */
-static facet_status assign_entity_ids(const conversion *self, convert_entity *entity, int64_t n_raw) {
-  FACET_TRY(convert_open_vocabulary(self, entity->name, &entity->final));
-  for (int64_t raw = 0; raw < n_raw; raw++) {
+facet_status convert_assign_token_ids(const conversion *self, const facet_vocabulary *raw, facet_vocabulary *final,
+                                      const int64_t *train_count, int64_t min_count, int32_t *final_id) {
+  const int64_t n_raw = facet_vocabulary_size(raw) - FACET_ID_FIRST;
+  for (int64_t i = 0; i < n_raw; i++) { /* in order of appearance in the log */
     size_t n_bytes;
-    const char *token = facet_vocabulary_token(entity->raw, raw + FACET_ID_FIRST, &n_bytes);
-    if (entity->train_count[raw] >= self->options.min_count)
-      FACET_TRY(convert_token_id(self, entity->final, token, n_bytes, &entity->final_id[raw]));
+    const char *token = facet_vocabulary_token(raw, i + FACET_ID_FIRST, &n_bytes);
+    if (train_count[i] >= min_count)
+      FACET_TRY(convert_token_id(self, final, token, n_bytes, &final_id[i]));
     else
-      entity->final_id[raw] = (int32_t)facet_vocabulary_find(entity->final, token, n_bytes);
+      final_id[i] = (int32_t)facet_vocabulary_find(final, token, n_bytes);
   }
   return FACET_OK;
 }
@@ -211,13 +214,16 @@ facet_status convert_assign_ids(conversion *self) {
     FACET_TRY(FACET_ALLOC(entity->train_count, n_raw, "training counts"));
     FACET_TRY(FACET_ALLOC(entity->final_id, n_raw, "ids"));
   }
-  FACET_TRY(count_training_events(self));
-  FACET_CHECK(self->counts.kept > 0, FACET_ERROR_DATA,
+  FACET_TRY(self->has_impressions ? convert_count_impressions(self) : count_training_events(self));
+  FACET_CHECK(self->has_impressions || self->counts.kept > 0, FACET_ERROR_DATA,
               "no user of %s has the %lld positive interactions that convert.min_user_events asks for",
               self->interactions.file, (long long)self->options.min_user_events);
   for (int e = 0; e < CONVERT_N_ENTITIES; e++) {
     convert_entity *entity = &self->entities[e];
-    FACET_TRY(assign_entity_ids(self, entity, facet_vocabulary_size(entity->raw) - FACET_ID_FIRST));
+    FACET_TRY(convert_open_vocabulary(self, entity->name, &entity->final));
+    FACET_TRY(convert_assign_token_ids(self, entity->raw, entity->final, entity->train_count, self->options.min_count,
+                                       entity->final_id));
   }
-  return FACET_OK;
+  FACET_TRY(convert_assign_field_ids(self, &self->context));
+  return convert_assign_field_ids(self, &self->event_fields);
 }

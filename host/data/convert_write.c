@@ -1,93 +1,16 @@
-/* Schema, sampled negatives and shards of a conversion. */
+/* Sampled negatives and shards of a conversion of interactions. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "data/convert_internal.h"
 #include "facet/log.h"
 #include "facet/memory.h"
 #include "facet/rng.h"
 
 #define MAX_ATTEMPTS 10000 /* draws of one negative before it is given up and counted */
-#define N_HOURS 24
-#define N_WEEKDAYS 7
 
 static const char *const split_names[CONVERT_N_SPLITS] = {"train", "valid", "test"};
-
-/* ---- schema ----------------------------------------------------------------------------------------------------------- */
-
-static int64_t vocabulary_size(const facet_vocabulary *vocabulary) {
-  return vocabulary ? facet_vocabulary_size(vocabulary) : FACET_ID_FIRST;
-}
-
-static void print_attribute(FILE *text, const char *indent, const char *role, const convert_entity *entity,
-                            const convert_attribute *attribute) {
-  fprintf(text, "%s%s: {", indent, attribute->name);
-  if (role) fprintf(text, "role: %s, ", role);
-  if (attribute->type == CONVERT_ATTRIBUTE_FLOAT)
-    fprintf(text, "type: float, ");
-  else
-    fprintf(text, "vocabulary: %s, ", attribute->vocabulary);
-  fprintf(text, "join: %s", entity->id_feature);
-  if (attribute->separator[0]) fprintf(text, ", bag: %lld", (long long)attribute->bag);
-  if (attribute->width > 0) fprintf(text, ", width: %lld", (long long)attribute->width);
-  fputs("}\n", text);
-}
-
-static void print_schema(const conversion *self, FILE *text) {
-  const convert_options *o = &self->options;
-  const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
-  char name[FACET_OPTION_MAX_YAML];
-  fprintf(text, "facet_schema: 1\nname: %s\nembedding_width: %lld\nvocabularies:\n",
-          facet_text_quote(o->name, name, sizeof name), (long long)o->embedding_width);
-  fprintf(text, "  user: {size: %lld}\n  item: {size: %lld}\n", (long long)vocabulary_size(users->final),
-          (long long)vocabulary_size(items->final));
-  for (int i = 0; i < self->n_vocabularies; i++)
-    fprintf(text, "  %s: {size: %lld}\n", self->vocabularies[i].name,
-            (long long)vocabulary_size(self->vocabularies[i].vocabulary));
-  if (o->hour) fprintf(text, "  hour: {size: %d}\n", N_HOURS + FACET_ID_FIRST);
-  if (o->weekday) fprintf(text, "  weekday: {size: %d}\n", N_WEEKDAYS + FACET_ID_FIRST);
-  fputs("features:\n  label: {role: label}\n  time: {role: time}\n  user_id: {role: user, vocabulary: user}\n", text);
-  for (int i = 0; i < users->n_attributes; i++) print_attribute(text, "  ", "user", users, &users->attributes[i]);
-  fputs("  item_id: {role: item, vocabulary: item}\n", text);
-  for (int i = 0; i < items->n_attributes; i++) print_attribute(text, "  ", "item", items, &items->attributes[i]);
-  if (o->hour) fputs("  hour: {role: context, vocabulary: hour}\n", text);
-  if (o->weekday) fputs("  weekday: {role: context, vocabulary: weekday}\n", text);
-  fprintf(text, "sequences:\n  history:\n    max_length: %lld\n    features:\n      item_id: {vocabulary: item}\n",
-          (long long)o->max_length);
-  for (int i = 0; i < items->n_attributes; i++) print_attribute(text, "      ", NULL, items, &items->attributes[i]);
-  fputs("      time: {role: time}\n", text);
-}
-
-static facet_status parse_schema(const conversion *self, facet_schema **schema) {
-  char *text = NULL;
-  size_t n_bytes;
-  *schema = NULL;
-  FILE *stream = open_memstream(&text, &n_bytes);
-  FACET_CHECK(stream, FACET_ERROR_INTERNAL, "cannot allocate the schema's text");
-  print_schema(self, stream);
-  facet_status status = facet_stream_close(&stream, "the schema's text");
-  if (status == FACET_OK) status = facet_schema_parse("schema of the conversion", text, schema);
-  free(text);
-  return status;
-}
-
-facet_status convert_check_schema(const conversion *self) {
-  facet_schema *schema;
-  const facet_status status = parse_schema(self, &schema);
-  facet_schema_destroy(&schema);
-  if (status != FACET_ERROR_DATA) return status;
-  const facet_error error = *facet_error_get();
-  FACET_FAIL(FACET_ERROR_USAGE, "%s: %s", self->request->config, error.message);
-}
-
-facet_status convert_make_schema(conversion *self) {
-  char path[FACET_PATH_MAX];
-  FACET_TRY(parse_schema(self, &self->schema));
-  FACET_TRY(facet_path_format(path, "%s/schema.yaml", self->directory));
-  return facet_schema_write(self->schema, path);
-}
 
 /* ---- negatives --------------------------------------------------------------------------------------------------------- */
 
@@ -162,11 +85,6 @@ static int32_t draw_negative(const negative_sampler *sampler, const convert_log 
 
 /* ---- shards ------------------------------------------------------------------------------------------------------------- */
 
-typedef struct split_writer {
-  facet_shard_writer *part;
-  int64_t n_samples, n_events; /* of the present part */
-} split_writer;
-
 typedef struct sample_block { /* the samples of one user and split */
   int64_t n;
   size_t capacity[4];
@@ -210,18 +128,19 @@ static facet_status make_samples(conversion *self, const negative_sampler *sampl
   return FACET_OK;
 }
 
-static facet_status append_ids(conversion *self, split_writer *split, const char *feature, const sample_block *block) {
-  return facet_shard_append_ids(split->part, facet_schema_feature(self->schema, feature), block->ids, block->n);
+static facet_status append_ids(conversion *self, convert_part *split, const char *feature, const sample_block *block) {
+  return facet_shard_append_ids(split->writer, facet_schema_feature(self->schema, feature), block->ids, block->n);
 }
 
-static facet_status append_samples(conversion *self, split_writer *split, sample_block *block) {
+static facet_status append_samples(conversion *self, convert_part *split, sample_block *block) {
   const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
   const convert_log *log = &self->log;
   const int32_t user_id = users->final_id[log->events[0].user];
   FACET_TRY(
-      facet_shard_append_floats(split->part, facet_schema_feature(self->schema, "label"), block->label, block->n));
+      facet_shard_append_floats(split->writer, facet_schema_feature(self->schema, "label"), block->label, block->n));
   for (int64_t i = 0; i < block->n; i++) block->longs[i] = log->events[block->event[i]].time;
-  FACET_TRY(facet_shard_append_int64s(split->part, facet_schema_feature(self->schema, "time"), block->longs, block->n));
+  FACET_TRY(
+      facet_shard_append_int64s(split->writer, facet_schema_feature(self->schema, "time"), block->longs, block->n));
   for (int64_t i = 0; i < block->n; i++) {
     block->ids[i] = user_id;
     self->counts.unknown_users += user_id == FACET_ID_UNKNOWN;
@@ -233,17 +152,16 @@ static facet_status append_samples(conversion *self, split_writer *split, sample
   }
   FACET_TRY(append_ids(self, split, "item_id", block));
   if (self->options.hour) {
-    for (int64_t i = 0; i < block->n; i++) block->ids[i] = FACET_ID_FIRST + (int32_t)(block->longs[i] / 3600 % N_HOURS);
+    for (int64_t i = 0; i < block->n; i++) block->ids[i] = convert_hour_id(block->longs[i]);
     FACET_TRY(append_ids(self, split, "hour", block));
   }
   if (!self->options.weekday) return FACET_OK;
-  for (int64_t i = 0; i < block->n; i++) /* 1970-01-01 was a Thursday; 0 is Monday */
-    block->ids[i] = FACET_ID_FIRST + (int32_t)((block->longs[i] / 86400 + 3) % N_WEEKDAYS);
+  for (int64_t i = 0; i < block->n; i++) block->ids[i] = convert_weekday_id(block->longs[i]);
   return append_ids(self, split, "weekday", block);
 }
 
 /* Windows end before their target; the events from the first window's start to the last target are stored once. */
-static facet_status append_history(conversion *self, split_writer *split, int which, sample_block *block) {
+static facet_status append_history(conversion *self, convert_part *split, int which, sample_block *block) {
   const convert_log *log = &self->log;
   const int64_t max_length = self->options.max_length;
   const int64_t first = block->event[0] > max_length ? block->event[0] - max_length : 0,
@@ -253,38 +171,41 @@ static facet_status append_history(conversion *self, split_writer *split, int wh
     block->ids[i] = (int32_t)length;
     block->longs[i] = split->n_events + t - length - first;
   }
-  FACET_TRY(facet_shard_append_windows(split->part, 0, block->longs, block->ids, block->n));
+  FACET_TRY(facet_shard_append_windows(split->writer, 0, block->longs, block->ids, block->n));
   for (int64_t t = 0; t < n_events; t++) {
     block->ids[t] = self->entities[CONVERT_ITEM].final_id[log->events[first + t].item];
     block->longs[t] = log->events[first + t].time;
   }
-  FACET_TRY(
-      facet_shard_append_ids(split->part, facet_schema_feature(self->schema, "history.item_id"), block->ids, n_events));
-  FACET_TRY(facet_shard_append_int64s(split->part, facet_schema_feature(self->schema, "history.time"), block->longs,
+  FACET_TRY(facet_shard_append_ids(split->writer, facet_schema_feature(self->schema, "history.item_id"), block->ids,
+                                   n_events));
+  FACET_TRY(facet_shard_append_int64s(split->writer, facet_schema_feature(self->schema, "history.time"), block->longs,
                                       n_events));
   split->n_events += n_events;
   self->counts.events[which] += n_events;
   return FACET_OK;
 }
 
-static facet_status close_part(split_writer *split) {
+facet_status convert_open_part(conversion *self, int split, convert_part *part) {
+  char path[FACET_PATH_MAX];
+  const facet_shard_layout layout = {.compress = self->options.compress};
+  if (part->writer) return FACET_OK;
+  FACET_TRY(facet_path_format(path, "%s/%s/part-%05lld.h5", self->directory, split_names[split],
+                              (long long)self->counts.parts[split]++));
+  return facet_shard_writer_create(self->schema, path, layout, &part->writer);
+}
+
+facet_status convert_close_part(convert_part *part) {
   int64_t n_samples;
-  if (!split->part) return FACET_OK;
-  FACET_TRY(facet_shard_writer_finish(split->part, &n_samples));
-  facet_shard_writer_destroy(&split->part);
-  split->n_samples = split->n_events = 0;
+  if (!part->writer) return FACET_OK;
+  FACET_TRY(facet_shard_writer_finish(part->writer, &n_samples));
+  facet_shard_writer_destroy(&part->writer);
+  part->n_samples = part->n_events = 0;
   return FACET_OK;
 }
 
-static facet_status write_user_split(conversion *self, split_writer *split, int which, sample_block *block) {
+static facet_status write_user_split(conversion *self, convert_part *split, int which, sample_block *block) {
   if (block->n == 0) return FACET_OK;
-  if (!split->part) {
-    char path[FACET_PATH_MAX];
-    const facet_shard_layout layout = {.compress = self->options.compress};
-    FACET_TRY(facet_path_format(path, "%s/%s/part-%05lld.h5", self->directory, split_names[which],
-                                (long long)self->counts.parts[which]++));
-    FACET_TRY(facet_shard_writer_create(self->schema, path, layout, &split->part));
-  }
+  FACET_TRY(convert_open_part(self, which, split));
   const int64_t n = block->n > self->log.n_events ? block->n : self->log.n_events;
   FACET_TRY(FACET_GROW(block->ids, block->ids_capacity, n, "samples of a user"));
   FACET_TRY(FACET_GROW(block->longs, block->longs_capacity, n, "samples of a user"));
@@ -292,10 +213,10 @@ static facet_status write_user_split(conversion *self, split_writer *split, int 
   FACET_TRY(append_history(self, split, which, block));
   split->n_samples += block->n;
   self->counts.samples[which] += block->n;
-  return split->n_samples >= self->options.part_samples ? close_part(split) : FACET_OK;
+  return split->n_samples >= self->options.part_samples ? convert_close_part(split) : FACET_OK;
 }
 
-static facet_status write_users(conversion *self, const negative_sampler *sampler, split_writer *splits,
+static facet_status write_users(conversion *self, const negative_sampler *sampler, convert_part *splits,
                                 sample_block *block) {
   convert_counts ignored = {0}; /* drops were counted when ids were given */
   facet_progress progress;
@@ -311,18 +232,18 @@ static facet_status write_users(conversion *self, const negative_sampler *sample
     facet_progress_update(&progress, ignored.kept, NULL);
   }
   facet_progress_finish(&progress, ignored.kept, NULL);
-  for (int which = 0; which < CONVERT_N_SPLITS; which++) FACET_TRY(close_part(&splits[which]));
+  for (int which = 0; which < CONVERT_N_SPLITS; which++) FACET_TRY(convert_close_part(&splits[which]));
   return FACET_OK;
 }
 
 facet_status convert_write_samples(conversion *self) {
   negative_sampler sampler = {0};
-  split_writer splits[CONVERT_N_SPLITS] = {0};
+  convert_part splits[CONVERT_N_SPLITS] = {0};
   sample_block block = {0};
   facet_status status = create_sampler(self, &sampler);
   if (status == FACET_OK) status = write_users(self, &sampler, splits, &block);
   destroy_sampler(&sampler);
-  for (int which = 0; which < CONVERT_N_SPLITS; which++) facet_shard_writer_destroy(&splits[which].part);
+  for (int which = 0; which < CONVERT_N_SPLITS; which++) facet_shard_writer_destroy(&splits[which].writer);
   facet_memory_free(block.label);
   facet_memory_free(block.event);
   facet_memory_free(block.item);

@@ -78,3 +78,17 @@ facet_status facet_spool_read(facet_spool *spool, void *data, size_t n_bytes) {
   }
   return FACET_OK;
 }
+
+facet_status facet_spool_read_at(const facet_spool *spool, int64_t offset, void *data, size_t n_bytes) {
+  unsigned char *out = data;
+  while (n_bytes > 0) {
+    const ssize_t n = pread(spool->descriptor, out, n_bytes, offset);
+    if (n < 0 && errno == EINTR) continue;
+    FACET_CHECK(n > 0, FACET_ERROR_IO, "%s: cannot read a temporary file back: %s", spool->path,
+                n < 0 ? strerror(errno) : "it ended early");
+    out += n;
+    offset += n;
+    n_bytes -= (size_t)n;
+  }
+  return FACET_OK;
+}

@@ -23,5 +23,7 @@ facet_status facet_spool_append(facet_spool *spool, const void *data, size_t n_b
 facet_status facet_spool_rewind(facet_spool *spool);
 /* Reads exactly n_bytes more. */
 facet_status facet_spool_read(facet_spool *spool, void *data, size_t n_bytes);
+/* Reads n_bytes at an offset, after facet_spool_rewind. */
+facet_status facet_spool_read_at(const facet_spool *spool, int64_t offset, void *data, size_t n_bytes);
 
 #endif

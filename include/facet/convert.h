@@ -1,9 +1,10 @@
-/* Conversion of interaction logs in delimited text (user, item, time, optional rating; item and user attributes) to a data
- * set for next-item click prediction with sampled negatives. docs/convert.md has the configuration.
+/* Conversion of logs in delimited text, with files of item and user attributes, to a data set for click prediction.
+ * docs/convert.md has the configuration.
  *
- * Every positive interaction becomes a sample with label 1, and `negatives` samples with label 0 whose items are drawn from
+ * Interactions (user, item, time, optional rating): every positive interaction becomes a sample with label 1, and `negatives` samples with label 0 whose items are drawn from
  * the training items, never from the user's own log. A sample's window holds the user's positive interactions strictly before it in
- * (time, input row) order. Sorting is external; memory is bounded by the vocabularies, the attributes, one user's log and
+ * (time, input row) order. Impressions (user, time, items shown and clicked): every item shown becomes a sample with its label,
+ * and the window that the log's histories give. Sorting is external; memory is bounded by the vocabularies, the attributes, one user's log and
  * the sort budget. */
 #ifndef FACET_CONVERT_H
 #define FACET_CONVERT_H
@@ -28,7 +29,8 @@ typedef struct facet_convert_request {
 /* The directory appears complete under its name, or not at all. Same input and configuration, same bytes. */
 facet_status facet_convert(const facet_convert_request *request);
 
-/* Sections of the configuration, for help and docs: convert, interactions, users and items, columns of these. */
+/* Sections of the configuration, for help and docs: convert, interactions, impressions, history, users and items,
+ * columns of these. */
 extern const facet_option_section facet_convert_sections[];
 extern const int facet_convert_n_sections;
 

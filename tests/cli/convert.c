@@ -28,7 +28,7 @@ TestSuite(cli_convert, .init = create, .fini = destroy);
 
 Test(cli_convert, help_lists_every_section) {
   EXPECT_EXIT(0, program_run("convert --help"), "Usage: facet convert", "--vocabulary", "convert", "interactions",
-              "users, items", "columns.<feature>", "rating_at_least");
+              "impressions", "history", "users, items", "columns.<feature>", "rating_at_least");
 }
 
 Test(cli_convert, a_data_set_is_made_and_described) {
@@ -72,8 +72,9 @@ Test(cli_convert, the_reference_is_up_to_date) {
 
 /* Their data are not here: the configurations are read, and the first file is missed. */
 Test(cli_convert, the_configurations_of_the_real_data_sets_are_valid) {
-  static const char *const sets[][2] = {{"ml-100k", "/ml-100k.inter"}, {"amazon-sports", "/joined.tsv"}};
-  for (int i = 0; i < 2; i++) {
+  static const char *const sets[][2] = {
+      {"ml-100k", "/ml-100k.inter"}, {"amazon-sports", "/joined.tsv"}, {"mind-small", "/behaviors.tsv"}};
+  for (int i = 0; i < 3; i++) {
     EXPECT_EXIT(4,
                 program_run("convert " FACET_SOURCE_DIR "/datasets/%s/convert.yaml --input %s --output %s/out",
                             sets[i][0], directory, directory),

@@ -106,10 +106,34 @@ static const char *token_at(const opened *it, facet_shard *part, const char *nam
   return token(it, feature, id);
 }
 
+/* A value of a sample or event: its token, or a number. */
+static void print_value(const opened *it, facet_shard *part, int feature, int64_t row) {
+  const facet_feature *info = &it->schema->features[feature];
+  float number;
+  if (info->type == FACET_FEATURE_ID) {
+    fputs(token_at(it, part, info->name, row), it->out);
+    return;
+  }
+  EXPECT_OK(facet_column_read_float(facet_shard_values(part, feature), row, 1, &number));
+  fprintf(it->out, "%g", (double)number);
+}
+
 static long long time_at(const opened *it, facet_shard *part, const char *name, int64_t row) {
   int64_t time;
   EXPECT_OK(facet_column_read_int64(facet_shard_values(part, facet_schema_feature(it->schema, name)), row, 1, &time));
   return time;
+}
+
+static void print_event(const opened *it, facet_shard *part, int64_t row) {
+  fprintf(it->out, " %s", token_at(it, part, "history.item_id", row));
+  for (int f = 0; f < it->schema->n_features; f++) {
+    const facet_feature *info = &it->schema->features[f];
+    if (info->role != FACET_ROLE_BEHAVIOUR || info->join >= 0 || strcmp(info->name, "history.item_id") == 0) continue;
+    fputc('/', it->out);
+    print_value(it, part, f, row);
+  }
+  if (facet_schema_feature(it->schema, "history.time") >= 0)
+    fprintf(it->out, "@%lld", time_at(it, part, "history.time", row));
 }
 
 static void print_sample(const opened *it, facet_shard *part, int64_t row) {
@@ -119,15 +143,17 @@ static void print_sample(const opened *it, facet_shard *part, int64_t row) {
   EXPECT_OK(facet_column_read_float(facet_shard_values(part, it->schema->label), row, 1, &label));
   EXPECT_OK(facet_column_read_int64(facet_shard_starts(part, 0), row, 1, &start));
   EXPECT_OK(facet_column_read_int32(facet_shard_lengths(part, 0), row, 1, &length));
-  fprintf(it->out, "%s %s=%g @%lld", token_at(it, part, "user_id", row), token_at(it, part, "item_id", row),
-          (double)label, time_at(it, part, "time", row));
-  for (int f = 0; f < it->schema->n_features; f++)
-    if (it->schema->features[f].role == FACET_ROLE_CONTEXT)
-      fprintf(it->out, " %s=%s", it->schema->features[f].name, token_at(it, part, it->schema->features[f].name, row));
+  fprintf(it->out, "%s %s=%g ", token_at(it, part, "user_id", row), token_at(it, part, "item_id", row), (double)label);
+  if (it->schema->group >= 0)
+    fprintf(it->out, "#%lld ", time_at(it, part, it->schema->features[it->schema->group].name, row));
+  fprintf(it->out, "@%lld", time_at(it, part, "time", row));
+  for (int f = 0; f < it->schema->n_features; f++) {
+    if (it->schema->features[f].role != FACET_ROLE_CONTEXT) continue;
+    fprintf(it->out, " %s=", it->schema->features[f].name);
+    print_value(it, part, f, row);
+  }
   fputc(':', it->out);
-  for (int64_t event = start; event < start + length; event++)
-    fprintf(it->out, " %s@%lld", token_at(it, part, "history.item_id", event),
-            time_at(it, part, "history.time", event));
+  for (int64_t event = start; event < start + length; event++) print_event(it, part, event);
   fputc('\n', it->out);
 }
 

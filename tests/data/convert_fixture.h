@@ -26,7 +26,9 @@ extern char converter_report[8192];
 
 /* The samples of a split in order, one a line, after every part has been verified:
  *   "u1 c=1 @30: a@10 b@20"   user u1, item c, label 1, time 30, and the events of the window, oldest first
- * Context features follow the time (" hour=13"). With several parts "--" stands between them. Free with free(). */
+ * The group follows the label ("a=1 #7"), context features the time (" hour=13"), an event's own fields its item
+ * ("a/buy/0.5@10"); events of histories without times are items alone. With several parts "--" stands between them.
+ * Free with free(). */
 char *converter_samples(const char *output, const char *split);
 
 /* A column of the attribute table: "a=Drama,Crime\n" for every id from 1 on. Free with free(). */

@@ -15,7 +15,14 @@
 #include "facet/log.h"
 
 /* With AddressSanitizer header and slack are poisoned, so that an overrun of one byte is found. */
-#ifdef __SANITIZE_ADDRESS__
+#ifdef __SANITIZE_ADDRESS__ /* gcc */
+#define ADDRESS_SANITIZER 1
+#elif defined __has_feature /* clang */
+#define ADDRESS_SANITIZER __has_feature(address_sanitizer)
+#else
+#define ADDRESS_SANITIZER 0
+#endif
+#if ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(address, n_bytes) ((void)(address), (void)(n_bytes))

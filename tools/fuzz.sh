@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Fuzzes facet's readers with libFuzzer, one process at a time (docs/fuzzing.md). Needs clang-14.
+# Usage: tools/fuzz.sh [TARGET…] [--seconds N] [--raw] [--merge] [--coverage]
+#   TARGET…     of tests/fuzz/*.c (default: all)
+#   --seconds N of each target (default 60)
+#   --raw       targets that read HDF5: changes bytes of files, so that the library's own parser is reached too, which is
+#               known to crash; each run goes on after a crash
+#   --merge     instead: the smallest part of build/fuzz/corpus with the same coverage becomes tests/fuzz/corpus
+#   --coverage  instead: lines of the readers that the corpora reach (llvm-cov)
+# New inputs go to build/fuzz/corpus/TARGET, crashes to build/fuzz/crashes/TARGET; exit code 1 if there was one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=60 mode=run raw=() targets=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --seconds) seconds=${2:?} && shift ;;
+    --raw) raw=(-fork=1 -ignore_crashes=1 -ignore_timeouts=1 -ignore_ooms=1) ;;
+    --merge | --coverage) mode=${1#--} ;;
+    -*) echo "fuzz: unknown argument '$1'" >&2; exit 2 ;;
+    *) [ -e "tests/fuzz/$1.c" ] || { echo "fuzz: there is no tests/fuzz/$1.c" >&2; exit 2; }
+       targets+=("$1") ;;
+  esac
+  shift
+done
+[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(basename -s .c tests/fuzz/*.c)
+
+build() { # DIRECTORY CMAKE_OPTIONS…
+  local directory=$1
+  shift
+  CC=clang-14 cmake -G Ninja -B "$directory" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE="-O1 -g" \
+    -DFACET_WERROR=OFF "$@" >"$directory.log" &&
+    ninja -C "$directory" "${targets[@]/#/fuzz_}" >>"$directory.log" || { tail -n 40 "$directory.log"; exit 1; }
+}
+
+temporary=$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)/facet-fuzz-XXXXXX")
+trap 'rm -rf "$temporary"' EXIT
+export TMPDIR=$temporary OMP_NUM_THREADS=1
+[ ${#raw[@]} = 0 ] || export FACET_FUZZ_RAW=1
+mkdir -p build/fuzz/logs
+
+# ---- coverage ----------------------------------------------------------------------------------------------------
+# The readers: files that the targets reach and that parse what comes from outside.
+readers=(host/base/{yaml,yaml_node,options,arguments}.c host/train/{config,checkpoint_read,checkpoint_manifest,run_log}.c
+  host/train/{event_file,inspect_checkpoint,trace_compare}.c
+  host/data/{schema,schema_text,delimited,convert_config,convert_read,convert_tables,convert_users}.c
+  host/data/{hdf5_check,hdf5_attribute,hdf5_dataset,column,shard_reader,shard_verify,tables,vocabulary}.c
+  host/data/{assemble,batch_columns,inspect_shard,inspect_tables,inspect_vocabulary}.c)
+if [ "$mode" = coverage ]; then
+  flags="-fprofile-instr-generate -fcoverage-mapping"
+  build build/fuzz-coverage -DCMAKE_C_FLAGS="$flags" -DCMAKE_EXE_LINKER_FLAGS="$flags"
+  objects=() profiles=()
+  for target in "${targets[@]}"; do
+    program=build/fuzz-coverage/tests/fuzz_$target profile=$temporary/$target.profile
+    LLVM_PROFILE_FILE=$profile "$program" "tests/fuzz/corpus/$target" "build/fuzz/corpus/$target" >/dev/null 2>&1
+    objects+=(-object "$program")
+    profiles+=("$profile")
+  done
+  llvm-profdata-14 merge -o "$temporary/all" "${profiles[@]}"
+  llvm-cov-14 report "${objects[@]}" -instr-profile "$temporary/all" "${readers[@]}" 2>/dev/null |
+    awk '/\.c / || /^TOTAL/ { printf "%-36s %8s lines  %8s of branches\n", $1, $10, $13 }'
+  exit 0
+fi
+
+# ---- fuzzing -----------------------------------------------------------------------------------------------------
+build build/fuzz -DFACET_FUZZ=ON -DFACET_SANITIZE=address,undefined
+
+run_target() { # TARGET SECONDS: once, until the time is over or it crashes
+  local target=$1 log=build/fuzz/logs/$1.log corpus=build/fuzz/corpus/$1 known=()
+  [ ! -d "tests/fuzz/corpus/$target" ] || known=("tests/fuzz/corpus/$target")
+  [ ${#raw[@]} = 0 ] || { corpus=build/fuzz/corpus/$target-raw && known=(); }
+  mkdir -p "$corpus" "build/fuzz/crashes/$target"
+  FACET_FUZZ_SEEDS=$corpus nice -n 15 "build/fuzz/tests/fuzz_$target" -max_total_time="$2" -timeout=10 -rss_limit_mb=3000 \
+    -detect_leaks=0 -close_fd_mask=3 -print_final_stats=1 -artifact_prefix="build/fuzz/crashes/$target/" "${raw[@]}" \
+    "$corpus" "${known[@]}" >"$log" 2>&1
+}
+
+merge_target() {
+  local target=$1 merged=$temporary/merged
+  rm -rf "$merged" && mkdir -p "$merged"
+  nice -n 15 "build/fuzz/tests/fuzz_$target" -merge=1 -detect_leaks=0 -close_fd_mask=3 "$merged" \
+    "build/fuzz/corpus/$target" >build/fuzz/logs/merge.log 2>&1 || { tail -n 20 build/fuzz/logs/merge.log; exit 1; }
+  mkdir -p "tests/fuzz/corpus/$target"
+  cp -n "$merged"/* "tests/fuzz/corpus/$target"
+  printf '%-12s %5d inputs, %6d bytes\n' "$target" "$(find "tests/fuzz/corpus/$target" -type f | wc -l)" \
+    "$(cat "tests/fuzz/corpus/$target"/* | wc -c)"
+}
+
+found=0
+for target in "${targets[@]}"; do
+  [ "$mode" = run ] || { merge_target "$target" && continue; }
+  end=$((SECONDS + seconds)) runs=0 coverage=0 crashes=0
+  while [ $SECONDS -lt $end ] && [ "$crashes" -lt 5 ]; do
+    run_target "$target" $((end - SECONDS)) || crashes=$((crashes + 1))
+    log=build/fuzz/logs/$target.log
+    runs=$((runs + $(sed -nE 's/^stat::number_of_executed_units: *//p; s/^#([0-9]+): cov.*/\1/p' "$log" | tail -n 1)))
+    coverage=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1 | grep -oE '[0-9]+')
+    grep -hE 'SUMMARY:|tests/fuzz/.*: ' "$log" | tail -n 3 || true
+  done
+  printf '%-12s %9d executions %7d /s  %6d edges  %d crashes\n' "$target" "$runs" $((runs / seconds)) "$coverage" "$crashes"
+  found=$((found + crashes))
+done
+if [ "$found" -gt 0 ]; then
+  echo "fuzz: kept in build/fuzz/crashes:"
+  find build/fuzz/crashes -type f -printf '  %p\n'
+  exit 1
+fi

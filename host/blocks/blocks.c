@@ -28,13 +28,45 @@ facet_tensor *facet_concat_end(facet_concat_list *list) {
 
 /* ---- features ---------------------------------------------------------------------------------------------------- */
 
-facet_tensor *facet_block_embeddings(facet_graph *graph, facet_role role, facet_init embedding_init) {
+/* Single ids that come one after the other, for one gather. */
+typedef struct id_run {
+  int feature[FACET_OP_MAX_INPUTS / 2], n;
+} id_run;
+
+static void end_run(facet_concat_list *list, id_run *run, facet_init init) {
+  facet_tensor *table[FACET_OP_MAX_INPUTS / 2], *ids[FACET_OP_MAX_INPUTS / 2];
+  if (run->n == 1) facet_concat_add(list, facet_embed(list->graph, run->feature[0], init));
+  if (run->n > 1) {
+    for (int i = 0; i < run->n; i++) {
+      table[i] = facet_embedding_table(list->graph, run->feature[i], init);
+      ids[i] = facet_graph_feature(list->graph, run->feature[i]);
+    }
+    const char *name = facet_graph_name(list->graph, "%s.from.%d", list->name, run->feature[0]);
+    facet_concat_add(list, facet_gather_fields(list->graph, name, table, ids, run->n));
+  }
+  run->n = 0;
+}
+
+/* Id features of a role (sequence −1) or of a sequence side by side: single ids in one gather, bags in one each. */
+static facet_tensor *embed_all(facet_graph *graph, const char *name, facet_role role, int sequence, facet_init init) {
   const facet_schema *schema = facet_graph_schema(graph);
-  facet_concat_list list = facet_concat_begin(graph, facet_role_name(role));
-  for (int i = 0; i < schema->n_features; i++)
-    if (schema->features[i].role == role && schema->features[i].type == FACET_FEATURE_ID)
-      facet_concat_add(&list, facet_embed(graph, i, embedding_init));
+  facet_concat_list list = facet_concat_begin(graph, name);
+  id_run run = {.n = 0};
+  for (int i = 0; i < schema->n_features; i++) {
+    const facet_feature *feature = &schema->features[i];
+    if (feature->role != role || feature->sequence != sequence || feature->type != FACET_FEATURE_ID) continue;
+    if (run.n == FACET_OP_MAX_INPUTS / 2 || feature->bag > 0) end_run(&list, &run, init);
+    if (feature->bag > 0)
+      facet_concat_add(&list, facet_embed(graph, i, init));
+    else
+      run.feature[run.n++] = i;
+  }
+  end_run(&list, &run, init);
   return facet_concat_end(&list);
+}
+
+facet_tensor *facet_block_embeddings(facet_graph *graph, facet_role role, facet_init embedding_init) {
+  return embed_all(graph, facet_role_name(role), role, -1, embedding_init);
 }
 
 facet_tensor *facet_block_dense(facet_graph *graph, double norm_epsilon) {
@@ -52,12 +84,8 @@ facet_tensor *facet_block_dense(facet_graph *graph, double norm_epsilon) {
 }
 
 facet_tensor *facet_block_events(facet_graph *graph, int sequence, facet_init embedding_init) {
-  const facet_schema *schema = facet_graph_schema(graph);
-  facet_concat_list events = facet_concat_begin(graph, facet_graph_name(graph, "%s", schema->sequences[sequence].name));
-  for (int i = 0; i < schema->n_features; i++)
-    if (schema->features[i].sequence == sequence && schema->features[i].type == FACET_FEATURE_ID)
-      facet_concat_add(&events, facet_embed(graph, i, embedding_init));
-  return facet_concat_end(&events);
+  const char *name = facet_graph_name(graph, "%s", facet_graph_schema(graph)->sequences[sequence].name);
+  return embed_all(graph, name, FACET_ROLE_BEHAVIOUR, sequence, embedding_init);
 }
 
 facet_tensor *facet_block_event_floats(facet_graph *graph, int sequence) {

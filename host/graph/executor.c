@@ -230,13 +230,11 @@ facet_status facet_executor_reserve_tables(facet_executor *executor, int64_t acc
   for (int c = 0; c < graph->n_constants; c++) {
     const facet_tensor *table = graph->constant[c];
     if (table->kind != FACET_TENSOR_TABLE) continue;
-    int64_t n_pairs = 0; /* a node emits at most one pair for each of its ids */
+    int64_t n_pairs = 0; /* a node emits at most one pair for each of the ids that follow a table */
     for (int64_t i = 0; i < graph->n_nodes; i++) {
       const facet_node *node = graph->node[i];
-      bool reads = false;
-      for (int k = 0; k < node->n_inputs; k++) reads = reads || node->in[k] == table;
-      for (int k = 0; reads && k < node->n_inputs; k++)
-        if (node->in[k]->dtype == FACET_DTYPE_INT32) n_pairs += facet_shape_elements(&node->in[k]->shape);
+      for (int k = 0; k + 1 < node->n_inputs; k++)
+        if (node->in[k] == table) n_pairs += facet_shape_elements(&node->in[k + 1]->shape);
     }
     FACET_TRY(facet_table_reserve(facet_parameters_table(graph->parameters, table->index), n_pairs, accumulate));
   }

@@ -37,9 +37,9 @@ void facet_table_destroy(facet_table **table_pointer) {
     facet_memory_free(table->state[i].values);
   }
   facet_memory_free(table->emissions);
-  facet_memory_free(table->pairs);
-  facet_memory_free(table->sorted);
-  facet_memory_free(table->counts);
+  facet_memory_free(table->touched);
+  facet_memory_free(table->summary);
+  facet_memory_free(table->rank);
   facet_memory_free(table->gradient.slot);
   facet_memory_free(table->gradient.rows);
   facet_memory_free(table->micro.slot);
@@ -113,7 +113,7 @@ facet_status facet_table_resolve(facet_table *table, const int32_t *ids, int64_t
 }
 
 facet_status facet_table_emit(facet_table *table, const int32_t *slot, int64_t n, int64_t group,
-                              const facet_real *gradient, const facet_real *scale) {
+                              const facet_real *gradient, int64_t stride, const facet_real *scale) {
   FACET_CHECK(group >= 1, FACET_ERROR_INTERNAL, "table %s: group %lld; expected at least 1", table->name,
               (long long)group);
   FACET_CHECK(table->n_emitted + n <= table->max_pairs && table->n_emissions < FACET_TABLE_MAX_EMISSIONS,
@@ -121,8 +121,13 @@ facet_status facet_table_emit(facet_table *table, const int32_t *slot, int64_t n
               "table %s: emission %d brings %lld pairs to %lld; room was reserved for %d emissions of %lld pairs",
               table->name, table->n_emissions + 1, (long long)n, (long long)(table->n_emitted + n),
               FACET_TABLE_MAX_EMISSIONS, (long long)table->max_pairs);
-  table->emissions[table->n_emissions++] = (facet_table_emission){
-      .slot = slot, .first = table->n_emitted, .n = n, .group = group, .gradient = gradient, .scale = scale};
+  table->emissions[table->n_emissions++] = (facet_table_emission){.slot = slot,
+                                                                  .first = table->n_emitted,
+                                                                  .n = n,
+                                                                  .group = group,
+                                                                  .stride = stride,
+                                                                  .gradient = gradient,
+                                                                  .scale = scale};
   table->n_emitted += n;
   return FACET_OK;
 }

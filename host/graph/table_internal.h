@@ -9,14 +9,9 @@
 /* Pairs first … first + n − 1 of the micro-batch; arrays as given to facet_table_emit. */
 typedef struct facet_table_emission {
   const int32_t *slot;
-  int64_t first, n, group;
+  int64_t first, n, group, stride;
   const facet_real *gradient, *scale;
 } facet_table_emission;
-
-typedef struct facet_table_pair {
-  uint32_t slot;
-  uint32_t index; /* number of the pair in the order of emission */
-} facet_table_pair;
 
 typedef struct facet_table_state_rows {
   char *name;
@@ -34,10 +29,10 @@ struct facet_table {
   int n_emissions;
   int64_t n_emitted, max_pairs, max_accumulated, max_micro;
 
-  facet_table_pair *pairs, *sorted; /* [max_pairs] each: radix sort goes back and forth */
-  uint32_t *counts;                 /* [parts × digits] */
-  facet_sparse_gradient gradient;   /* of the update */
-  facet_sparse_gradient micro;      /* of a micro-batch after the first; no arrays where accumulate = 1 */
+  uint64_t *touched, *summary;    /* bitmaps of the slots, and of the words of `touched`; 0 between reductions */
+  uint32_t *rank;                 /* of a word: touched slots before it */
+  facet_sparse_gradient gradient; /* of the update */
+  facet_sparse_gradient micro;    /* of a micro-batch after the first; no arrays where accumulate = 1 */
   size_t reserved_bytes;
 };
 

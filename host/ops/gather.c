@@ -44,9 +44,9 @@ static void gather_cost(const facet_op_rule *rule, facet_cost *cost) {
   double out = (double)facet_shape_elements(&rule->out_shape[0]);
   cost->forward_flops = params->bag ? ids * width + out : 0;
   cost->forward_bytes = ids * (4 + width * sizeof(facet_real)) + out * sizeof(facet_real);
-  /* Emitting costs nothing; this is the reduction: collect, two radix passes, sum (graph/table_reduce.c). */
+  /* Emitting costs nothing; this is the reduction (graph/table_reduce.c): slots twice, rows once. */
   cost->backward_flops = 2 * ids * width;
-  cost->backward_bytes = ids * (4 + 8 + 2 * 24 + 2 * width * sizeof(facet_real));
+  cost->backward_bytes = ids * (8 + 2 * width * sizeof(facet_real));
 }
 
 static void gather_rows(const facet_table_view *view, int64_t n, int64_t width, facet_real *y) {
@@ -103,7 +103,8 @@ static facet_status gather_backward(const facet_op_call *call) {
   bool mean = params->bag && params->pooling == FACET_POOLING_MEAN;
   facet_table_view view;
   FACET_TRY(facet_table_resolve(call->table[0], call->in[1], n_ids, &view));
-  return facet_table_emit(call->table[0], view.slot, n_ids, group, call->d_out[0], mean ? call->saved : NULL);
+  return facet_table_emit(call->table[0], view.slot, n_ids, group, call->d_out[0], facet_table_width(call->table[0]),
+                          mean ? call->saved : NULL);
 }
 
 const facet_op facet_op_gather = {.name = "gather",
@@ -120,7 +121,7 @@ facet_tensor *facet_gather(facet_graph *graph, const char *name, facet_tensor *t
   return facet_graph_node(graph, &facet_op_gather, name, (facet_tensor *[]){table, ids}, 2, &params, NULL);
 }
 
-facet_tensor *facet_embed(facet_graph *graph, int feature, facet_init init) {
+facet_tensor *facet_embedding_table(facet_graph *graph, int feature, facet_init init) {
   const facet_schema *schema = facet_graph_schema(graph);
   if (feature < 0 || feature >= schema->n_features)
     return facet_graph_fail(graph, FACET_ERROR_INTERNAL, "feature number %d; the schema has %d", feature,
@@ -129,8 +130,14 @@ facet_tensor *facet_embed(facet_graph *graph, int feature, facet_init init) {
   if (info->type != FACET_FEATURE_ID)
     return facet_graph_fail(graph, FACET_ERROR_USAGE, "feature %s is of type %s; only ids are embedded", info->name,
                             facet_feature_type_name(info->type));
-  facet_tensor *table = facet_graph_table(graph, facet_graph_name(graph, "embedding.%s", info->embedding),
-                                          schema->vocabularies[info->vocabulary].size, info->width, init);
+  return facet_graph_table(graph, facet_graph_name(graph, "embedding.%s", info->embedding),
+                           schema->vocabularies[info->vocabulary].size, info->width, init);
+}
+
+facet_tensor *facet_embed(facet_graph *graph, int feature, facet_init init) {
+  facet_tensor *table = facet_embedding_table(graph, feature, init);
+  if (!table) return NULL;
+  const facet_feature *info = &facet_graph_schema(graph)->features[feature];
   return facet_gather(graph, facet_graph_name(graph, "embed.%s", info->name), table,
                       facet_graph_feature(graph, feature), info->bag > 0, info->pooling);
 }

@@ -73,7 +73,7 @@ typedef struct facet_op_call {
   facet_shape out_shape[FACET_OP_MAX_OUTPUTS];
   void *in[FACET_OP_MAX_INPUTS];           /* facet_real or int32_t; NULL for tables; state tensors may be written in
                                              forward when run->training */
-  facet_table *table[FACET_OP_MAX_INPUTS]; /* of table inputs; NULL otherwise */
+  facet_table *table[FACET_OP_MAX_INPUTS]; /* of table inputs, each followed by its ids; NULL otherwise */
   void *out[FACET_OP_MAX_OUTPUTS];
   facet_real *d_in[FACET_OP_MAX_INPUTS]; /* accumulate here; NULL: not wanted */
   bool store[FACET_OP_MAX_INPUTS];       /* with backward_stores: write every element of d_in[i], which holds garbage */

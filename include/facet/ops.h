@@ -23,8 +23,14 @@ extern const char *const facet_activation_names[];
 facet_tensor *facet_gather(facet_graph *graph, const char *name, facet_tensor *table, facet_tensor *ids, bool bag,
                            facet_pooling pooling);
 
-/* The embedding of a schema feature: its table ("embedding.<name>", shared by name; init N(0, 0.01²)) and a gather. */
+/* The embedding table of a schema feature, "embedding.<name>", shared by name; and a gather from it. */
+facet_tensor *facet_embedding_table(facet_graph *graph, int feature, facet_init init);
 facet_tensor *facet_embed(facet_graph *graph, int feature, facet_init init);
+
+/* gather_fields: rows of n tables [.., d_i] side by side; ids[i] all [B] or all [B, L] → [B, Σ d_i] or [B, L, Σ d_i].
+ * As a concatenation of gathers, without their copies. */
+facet_tensor *facet_gather_fields(facet_graph *graph, const char *name, facet_tensor *const *table,
+                                  facet_tensor *const *ids, int n);
 
 /* masked_mean: x [B, L, d], length int32 [B] → [B, d]: y_b = (1/max(1, n_b)) Σ_{t < n_b} x_bt, n_b = length[b]. */
 facet_tensor *facet_masked_mean(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *length);

@@ -2,7 +2,7 @@
  * sharded over ranks, or live in host memory.
  *
  * Every use goes through facet_table_resolve(ids) → slots, then rows[slot]. A replicated table (the only kind so far)
- * resolves to itself: slot = id. Backward emits (slot, gradient) pairs; after each micro-batch they are sorted by slot,
+ * resolves to itself: slot = id. Backward emits (slot, gradient) pairs; after each micro-batch they are grouped by slot,
  * summed per slot in order of emission, and merged into the accumulated sparse gradient of the update. */
 #ifndef FACET_TABLE_H
 #define FACET_TABLE_H
@@ -26,11 +26,11 @@ typedef struct facet_table_view {
 /* Resolves n ids. The view is valid until the next update of the table. */
 facet_status facet_table_resolve(facet_table *table, const int32_t *ids, int64_t n_ids, facet_table_view *view);
 
-/* Emits n gradient pairs: pair i belongs to slot[i] and has gradient scale[i / group] · gradient[i / group] (a row of
- * `width`; scale may be NULL: 1). Slot 0 (padding) is ignored. The arrays are referenced, not copied, until
+/* Emits n gradient pairs: pair i belongs to slot[i] and has gradient scale[i / group] · gradient[i / group] (rows of
+ * `width`, `stride` elements apart; scale may be NULL: 1). Slot 0 (padding) is ignored. The arrays are referenced, not copied, until
  * facet_table_reduce: they live in plan memory kept for that long. */
 facet_status facet_table_emit(facet_table *table, const int32_t *slot, int64_t n, int64_t group,
-                              const facet_real *gradient, const facet_real *scale);
+                              const facet_real *gradient, int64_t stride, const facet_real *scale);
 
 /* Sorts and sums the emitted pairs and merges them into the accumulated gradient of this update. */
 facet_status facet_table_reduce(facet_table *table);

@@ -241,7 +241,8 @@ static facet_status lookup_forward(const facet_op_call *call) {
   return FACET_OK;
 }
 static facet_status lookup_backward(const facet_op_call *call) {
-  return facet_table_emit(call->table[0], call->in[1], call->in_shape[1].dim[0], 1, call->d_out[0], NULL);
+  return facet_table_emit(call->table[0], call->in[1], call->in_shape[1].dim[0], 1, call->d_out[0],
+                          facet_table_width(call->table[0]), NULL);
 }
 const facet_op test_lookup = {
     .name = "test_lookup", .shape = lookup_shape, .forward = lookup_forward, .backward = lookup_backward};

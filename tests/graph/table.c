@@ -17,7 +17,8 @@ static facet_table *make_table(int64_t n_rows, int64_t width, int64_t n_pairs, i
 
 static void emit(facet_table *table, const int32_t *slot, int64_t n, int64_t group, const facet_real *gradient,
                  const facet_real *scale) {
-  cr_assert_eq(facet_table_emit(table, slot, n, group, gradient, scale), FACET_OK, "%s", facet_error_get()->message);
+  cr_assert_eq(facet_table_emit(table, slot, n, group, gradient, facet_table_width(table), scale), FACET_OK, "%s",
+               facet_error_get()->message);
 }
 
 static void expect(facet_table *table, int64_t n, const int32_t *slot, const facet_real *rows) {
@@ -159,11 +160,13 @@ Test(table, errors) {
   table = make_table(4, 1, -1, 0);
   facet_real g[3] = {1, 1, 1};
   int32_t slot[] = {1, 2, 3};
-  cr_assert_neq(facet_table_emit(table, slot, 3, 1, g, NULL), FACET_OK, "emitted without room");
+  cr_assert_neq(facet_table_emit(table, slot, 3, 1, g, facet_table_width(table), NULL), FACET_OK,
+                "emitted without room");
   cr_assert_eq(facet_table_reserve(table, 3, 1), FACET_OK);
   cr_assert_neq(facet_table_reserve(table, 5, 1), FACET_OK, "reserved twice");
   emit(table, slot, 3, 1, g, NULL);
-  cr_assert_neq(facet_table_emit(table, slot, 1, 1, g, NULL), FACET_OK, "emitted more than reserved");
+  cr_assert_neq(facet_table_emit(table, slot, 1, 1, g, facet_table_width(table), NULL), FACET_OK,
+                "emitted more than reserved");
   cr_assert(strstr(facet_error_get()->message, "table items"), "%s", facet_error_get()->message);
   cr_assert_eq(facet_table_reduce(table), FACET_OK);
   emit(table, slot, 1, 1, g, NULL);

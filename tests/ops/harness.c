@@ -132,7 +132,12 @@ static void set_up_input(fixture *f, int i) {
   f->call.in_shape[i] = tensor->shape;
   if (tensor->kind == FACET_TENSOR_TABLE) {
     f->call.table[i] = facet_parameters_table(f->parameters, tensor->index);
-    int64_t n_pairs = facet_shape_elements(&f->node->in[1]->shape);
+    int64_t n_pairs = 0; /* ids follow their table, which may come again */
+    for (int k = 0; k < f->node->n_inputs; k++) {
+      if (f->node->in[k] != tensor) continue;
+      if (k < i) return;
+      n_pairs += facet_shape_elements(&f->node->in[k + 1]->shape);
+    }
     cr_assert_eq(facet_table_reserve(f->call.table[i], n_pairs, 1), FACET_OK);
     fill_tensor(f, tensor, facet_table_rows(f->call.table[i]));
     return;

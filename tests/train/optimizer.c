@@ -77,7 +77,7 @@ static void set_gradients(fixture *f, int s) {
     slot[r] = touched[s][r];
     for (int j = 0; j < WIDTH; j++) rows[r * WIDTH + j] = (facet_real)gradient(s, 20 + touched[s][r] * WIDTH + j);
   }
-  cr_assert_eq(facet_table_emit(f->table, slot, n, 1, rows, NULL), FACET_OK);
+  cr_assert_eq(facet_table_emit(f->table, slot, n, 1, rows, facet_table_width(f->table), NULL), FACET_OK);
   cr_assert_eq(facet_table_reduce(f->table), FACET_OK);
 }
 

@@ -180,8 +180,11 @@ static facet_tensor *add_and_norm(const encoder *e, int64_t layer, int number, f
   const char *name = facet_graph_name(e->graph, "%s.%d.norm%d", e->name, (int)layer, number);
   const char *parameters = name;
   if (e->options->norms) parameters = facet_graph_name(e->graph, "%s.%d.norm%d", e->options->norms, (int)layer, number);
-  facet_tensor *sum = facet_add(e->graph, facet_graph_name(e->graph, "%s.add", name), h, x);
-  return facet_layer_norm_shared(e->graph, name, parameters, sum, FACET_ENCODER_NORM_EPSILON);
+  if (h && x && !facet_shape_equal(&h->shape, &x->shape)) { /* one row for all rows of h */
+    h = facet_add(e->graph, facet_graph_name(e->graph, "%s.add", name), h, x);
+    x = NULL;
+  }
+  return facet_add_norm(e->graph, name, parameters, h, x, FACET_ENCODER_NORM_EPSILON);
 }
 
 /* One layer for the rows h [B, n, d], which attend to all rows [B, slots + 1, d]. */

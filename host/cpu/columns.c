@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "cpu/vector.h"
+
 enum { MIN_BLOCK_ROWS = 32 };
 
 size_t facet_columns_scratch_bytes(int64_t n_sums, int64_t width) {
@@ -38,23 +40,14 @@ typedef struct columns {
 
 static void sum_rows(const void *context, int64_t first, int64_t last, double *sums) {
   const columns *c = context;
-  for (int64_t i = first; i < last; i++) {
-    if (c->valid && c->valid[i] == 0) continue;
-    const facet_real *x = c->x + i * c->width;
-    for (int64_t j = 0; j < c->width; j++) sums[j] += (double)x[j];
-  }
+  facet_vector_get()->norms->sum(last - first, c->width, c->x + first * c->width, c->valid ? c->valid + first : NULL,
+                                 sums);
 }
 
 static void sum_squares(const void *context, int64_t first, int64_t last, double *sums) {
   const columns *c = context;
-  for (int64_t i = first; i < last; i++) {
-    if (c->valid[i] == 0) continue;
-    const facet_real *x = c->x + i * c->width;
-    for (int64_t j = 0; j < c->width; j++) {
-      double difference = (double)x[j] - c->mean[j];
-      sums[j] += difference * difference;
-    }
-  }
+  facet_vector_get()->norms->square_sum(last - first, c->width, c->x + first * c->width, c->valid + first, c->mean,
+                                        sums);
 }
 
 void facet_columns_add_sum(int64_t rows, int64_t width, const facet_real *x, double *scratch, facet_real *d) {

@@ -4,10 +4,12 @@
  *   dx += γ r (dy − mean dy − x̂ mean(dy x̂)),   dγ += Σ dy x̂,   dβ += Σ dy
  *
  * μ and the biased variance are the batch's in training, else the running averages; then dx += γ r dy. Rows with
- * valid = 0 get an output of the same formula and no gradient. saved: n (0: averages were used), μ [d], r [d]. */
+ * valid = 0 get an output of the same formula and no gradient. Sums in double. saved: n (0: averages were used), μ [d],
+ * r [d]. */
 #include <math.h>
 
 #include "cpu/columns.h"
+#include "cpu/vector.h"
 #include "facet/ops.h"
 
 typedef struct facet_batch_norm_params {
@@ -36,8 +38,8 @@ static facet_status batch_norm_shape(facet_op_rule *rule) {
   rule->n_outputs = 1;
   rule->out_dtype[0] = FACET_DTYPE_REAL;
   rule->out_shape[0] = *x;
-  rule->saved_bytes = (size_t)(2 * d + 1) * sizeof(double);
-  rule->scratch_bytes = facet_columns_scratch_bytes(2, d) + (size_t)(2 * d) * sizeof(double);
+  rule->saved_bytes = sizeof(double) + (size_t)(2 * d) * sizeof(facet_real);
+  rule->scratch_bytes = facet_columns_scratch_bytes(2, d) + (size_t)(2 * d) * (sizeof(double) + sizeof(facet_real));
   return FACET_OK;
 }
 
@@ -49,89 +51,88 @@ static void batch_norm_cost(const facet_op_rule *rule, facet_cost *cost) {
   cost->backward_bytes = 4 * n * sizeof(facet_real);
 }
 
-/* μ, r and n of this call, for forward; moves the averages in training. */
-static void statistics(const facet_op_call *call, double *mean, double *r, double *n_valid) {
+/* n, and the columns' numbers, which point into saved. */
+static facet_norm_columns columns_of(const facet_op_call *call) {
+  int64_t d = call->in_shape[IN_X].dim[1];
+  const facet_real *mean = (const facet_real *)((const double *)call->saved + 1);
+  return (facet_norm_columns){
+      .d = d, .mean = mean, .inverse = mean + d, .gain = call->in[IN_GAMMA], .shift = call->in[IN_BETA]};
+}
+
+/* μ, r and n of this call into saved; moves the averages in training. */
+static void statistics(const facet_op_call *call) {
   const facet_batch_norm_params *params = call->params;
   int64_t batch = call->in_shape[IN_X].dim[0], d = call->in_shape[IN_X].dim[1], n = 0;
   facet_real *running_mean = call->in[IN_MEAN], *running_variance = call->in[IN_VARIANCE];
+  double *n_valid = call->saved, *mean = (double *)((char *)call->scratch + facet_columns_scratch_bytes(2, d));
+  double *variance = mean + d;
+  facet_real *used_mean = (facet_real *)(n_valid + 1), *used_inverse = used_mean + d;
   if (call->run->training)
-    n = facet_columns_statistics(batch, d, call->in[IN_X], call->in[IN_VALID], call->scratch, mean, r);
+    n = facet_columns_statistics(batch, d, call->in[IN_X], call->in[IN_VALID], call->scratch, mean, variance);
   for (int64_t j = 0; j < d; j++) {
     if (n == 0) {
       mean[j] = (double)running_mean[j];
-      r[j] = (double)running_variance[j];
+      variance[j] = (double)running_variance[j];
     } else {
       running_mean[j] = (facet_real)(params->momentum * (double)running_mean[j] + (1 - params->momentum) * mean[j]);
       running_variance[j] =
-          (facet_real)(params->momentum * (double)running_variance[j] + (1 - params->momentum) * r[j]);
+          (facet_real)(params->momentum * (double)running_variance[j] + (1 - params->momentum) * variance[j]);
     }
-    r[j] = 1 / sqrt(r[j] + params->eps);
+    used_mean[j] = (facet_real)mean[j];
+    used_inverse[j] = (facet_real)(1 / sqrt(variance[j] + params->eps));
   }
   *n_valid = (double)n;
 }
 
 static facet_status batch_norm_forward(const facet_op_call *call) {
   int64_t batch = call->in_shape[IN_X].dim[0], d = call->in_shape[IN_X].dim[1];
-  const facet_real *x = call->in[IN_X], *gamma = call->in[IN_GAMMA], *beta = call->in[IN_BETA];
-  facet_real *y = call->out[0];
-  double *n_valid = call->saved, *mean = n_valid + 1, *r = mean + d;
-  statistics(call, mean, r, n_valid);
+  const facet_norms *norms = facet_vector_get()->norms;
+  statistics(call);
+  const facet_norm_columns columns = columns_of(call);
 #pragma omp parallel for schedule(static)
   for (int64_t b = 0; b < batch; b++)
-    for (int64_t j = 0; j < d; j++)
-      y[b * d + j] = (facet_real)((double)gamma[j] * (((double)x[b * d + j] - mean[j]) * r[j]) + (double)beta[j]);
+    norms->batch(1, &columns, (const facet_real *)call->in[IN_X] + b * d, (facet_real *)call->out[0] + b * d);
   return FACET_OK;
 }
 
-typedef struct batch_norm_rows {
-  int64_t d;
-  const facet_real *x, *dy, *valid;
-  const double *mean, *r;
-} batch_norm_rows;
-
 /* sums [2 × d]: Σ dy, Σ dy x̂. */
 static void sum_gradients(const void *context, int64_t first, int64_t last, double *sums) {
-  const batch_norm_rows *c = context;
-  int64_t d = c->d;
-  for (int64_t b = first; b < last; b++) {
-    if (c->valid[b] == 0) continue;
-    for (int64_t j = 0; j < d; j++) {
-      double dy = (double)c->dy[b * d + j];
-      sums[j] += dy;
-      sums[d + j] += dy * ((double)c->x[b * d + j] - c->mean[j]) * c->r[j];
-    }
-  }
+  const facet_op_call *call = context;
+  const facet_norm_columns columns = columns_of(call);
+  facet_vector_get()->norms->batch_sums(last - first, &columns, (const facet_real *)call->in[IN_X] + first * columns.d,
+                                        call->d_out[0] + first * columns.d,
+                                        (const facet_real *)call->in[IN_VALID] + first, sums);
 }
 
 static facet_status batch_norm_backward(const facet_op_call *call) {
   int64_t batch = call->in_shape[IN_X].dim[0], d = call->in_shape[IN_X].dim[1];
-  const double *n_valid = call->saved, *mean = n_valid + 1, *r = mean + d;
-  const facet_real *x = call->in[IN_X], *valid = call->in[IN_VALID], *gamma = call->in[IN_GAMMA], *dy = call->d_out[0];
+  const facet_norms *norms = facet_vector_get()->norms;
+  const facet_real *x = call->in[IN_X], *valid = call->in[IN_VALID];
   facet_real *dx = call->d_in[IN_X], *d_gamma = call->d_in[IN_GAMMA], *d_beta = call->d_in[IN_BETA];
+  double n_valid = *(const double *)call->saved;
   double *sums = (double *)((char *)call->scratch + facet_columns_scratch_bytes(2, d));
-  batch_norm_rows rows = {.d = d, .x = x, .dy = dy, .valid = valid, .mean = mean, .r = r};
-  facet_columns_reduce(batch, d, 2, sum_gradients, &rows, call->scratch, sums);
+  facet_real *means = (facet_real *)(sums + 2 * d);
+  facet_norm_columns columns = columns_of(call);
+  columns.mean_g = means;
+  columns.mean_gx = means + d;
+  facet_columns_reduce(batch, d, 2, sum_gradients, call, call->scratch, sums);
   for (int64_t j = 0; j < d; j++) {
     if (d_beta) d_beta[j] += (facet_real)sums[j];
     if (d_gamma) d_gamma[j] += (facet_real)sums[d + j];
   }
   if (!dx) return FACET_OK;
-  double inverse = *n_valid > 0 ? 1 / *n_valid : 0; /* 0: the averages are constants */
+  for (int64_t j = 0; j < 2 * d; j++)
+    means[j] = n_valid > 0 ? (facet_real)(sums[j] / n_valid) : 0; /* the averages are constants */
 #pragma omp parallel for schedule(static)
-  for (int64_t b = 0; b < batch; b++) {
-    if (valid[b] == 0) continue;
-    for (int64_t j = 0; j < d; j++) {
-      double normal = ((double)x[b * d + j] - mean[j]) * r[j];
-      double centred = (double)dy[b * d + j] - sums[j] * inverse - normal * sums[d + j] * inverse;
-      dx[b * d + j] += (facet_real)((double)gamma[j] * r[j] * centred);
-    }
-  }
+  for (int64_t b = 0; b < batch; b++)
+    norms->batch_backward(1, &columns, x + b * d, call->d_out[0] + b * d, valid + b, !call->store[IN_X], dx + b * d);
   return FACET_OK;
 }
 
 const facet_op facet_op_batch_norm = {.name = "batch_norm",
                                       .params_bytes = sizeof(facet_batch_norm_params),
                                       .backward_reads = FACET_BACKWARD_READS_INPUTS,
+                                      .backward_stores = true,
                                       .shape = batch_norm_shape,
                                       .cost = batch_norm_cost,
                                       .forward = batch_norm_forward,

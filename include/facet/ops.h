@@ -80,11 +80,11 @@ facet_tensor *facet_dice(facet_graph *graph, const char *name, facet_tensor *x, 
 facet_tensor *facet_batch_norm(facet_graph *graph, const char *name, facet_tensor *x, facet_tensor *valid,
                                double momentum, double eps);
 
-/* layer_norm: y = γ (x − μ)/√(var + eps) + β over the last axis. <name>.gamma (1), <name>.beta (0); or, to share them,
- * <parameters>.gamma and .beta. */
+/* layer_norm: y = γ (x − μ)/√(var + eps) + β over the last axis. <name>.gamma (1), <name>.beta (0). add_norm: of x + z,
+ * z like x (NULL: of x), with the parameters <parameters>.gamma and .beta, which nodes may share. */
 facet_tensor *facet_layer_norm(facet_graph *graph, const char *name, facet_tensor *x, double eps);
-facet_tensor *facet_layer_norm_shared(facet_graph *graph, const char *name, const char *parameters, facet_tensor *x,
-                                      double eps);
+facet_tensor *facet_add_norm(facet_graph *graph, const char *name, const char *parameters, facet_tensor *x,
+                             facet_tensor *z, double eps);
 
 /* dropout: training: y = x·m/(1 − p), m ~ Bernoulli(1 − p) from Philox (purpose "dropout/<name>"); evaluation: y = x. */
 facet_tensor *facet_dropout(facet_graph *graph, const char *name, facet_tensor *x, double p);

@@ -285,6 +285,7 @@ static void vector_adagrad(const facet_adagrad_step *step, int64_t n, const face
 #define TEXT(a) TEXT_(a)
 
 extern const facet_rows PASTE(facet_rows_, FACET_ISA);
+extern const facet_norms PASTE(facet_norms_, FACET_ISA);
 extern const facet_vector PASTE(facet_vector_, FACET_ISA);
 const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .name = TEXT(FACET_ISA),
@@ -304,4 +305,5 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .adam = vector_adam,
     .adagrad = vector_adagrad,
     .rows = &PASTE(facet_rows_, FACET_ISA),
+    .norms = &PASTE(facet_norms_, FACET_ISA),
 };

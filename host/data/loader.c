@@ -31,7 +31,7 @@ static facet_status fill_batch(facet_loader *loader, int64_t index) {
   int64_t first = loader->start + index * loader->batch_size, end = first + loader->batch_size;
   if (first > loader->stop) first = loader->stop;
   if (end > loader->stop) end = loader->stop;
-  for (int64_t i = first; i < end; i++) loader->rows[i - first] = facet_order_row(&loader->order, i);
+  facet_order_rows(&loader->order, first, end - first, loader->rows);
   facet_batch *batch = loader->slots[index % loader->n_slots];
   batch->position = first;
   return facet_batch_assemble(loader->dataset, loader->rows, end - first, batch);

@@ -34,27 +34,46 @@ static int64_t place_at(const facet_order *order, int64_t position) {
   return (position + order->block - order->short_rows) / order->block;
 }
 
-/* Block at a place: the last one at short_block, the others permuted over the remaining places. */
-static int64_t block_at(const facet_order *order, int64_t place) {
-  int64_t n_others = order->n_blocks - 1;
-  if (place == order->short_block) return n_others;
-  int64_t index = place - (place > order->short_block);
-  return (int64_t)facet_rng_permute(order->block_key, (uint64_t)n_others, (uint64_t)index);
+#define CHUNK 256 /* rows computed at once */
+
+/* Rows of positions first … first + n − 1, n ≤ CHUNK, all in the window of permuted blocks that is positions start …
+ * end − 1. Each step goes over all of them, for permutations are fast on many numbers. */
+static void window_rows(const facet_order *order, facet_rng_key key, int64_t start, int64_t end, int64_t first,
+                        int64_t n, int64_t *rows) {
+  const int64_t n_others = order->n_blocks - 1; /* all blocks but the last, which stands at short_block */
+  int64_t block[CHUNK];
+  for (int64_t i = 0; i < n; i++) rows[i] = first - start + i;
+  facet_rng_permute_many(key, (uint64_t)(end - start), n, rows);
+  for (int64_t i = 0; i < n; i++) { /* row of the block, and the block before the permutation */
+    const int64_t position = start + rows[i], place = place_at(order, position);
+    rows[i] = position - place_start(order, place);
+    block[i] = place - (place > order->short_block);
+    if (place == order->short_block) rows[i] = -1 - rows[i];
+  }
+  facet_rng_permute_many(order->block_key, (uint64_t)n_others, n, block);
+  for (int64_t i = 0; i < n; i++)
+    rows[i] = rows[i] < 0 ? n_others * order->block - 1 - rows[i] : block[i] * order->block + rows[i];
+}
+
+void facet_order_rows(const facet_order *order, int64_t position, int64_t n, int64_t *rows) {
+  if (!order->shuffled || order->window >= order->n_blocks) {
+    for (int64_t i = 0; i < n; i++) rows[i] = position + i;
+    if (order->shuffled) facet_rng_permute_many(order->row_key, (uint64_t)order->n_rows, n, rows);
+    return; /* one window: permuting the blocks as well would change nothing */
+  }
+  for (int64_t n_taken; n > 0; position += n_taken, rows += n_taken, n -= n_taken) {
+    const int64_t window = place_at(order, position) / order->window, place = window * order->window;
+    const int64_t start = place_start(order, place);
+    const bool is_last = order->window >= order->n_blocks - place;
+    const int64_t end = is_last ? order->n_rows : place_start(order, place + order->window);
+    n_taken = n < CHUNK ? n : CHUNK;
+    if (n_taken > end - position) n_taken = end - position;
+    window_rows(order, order_key(order->row_key, (uint64_t)window), start, end, position, n_taken, rows);
+  }
 }
 
 int64_t facet_order_row(const facet_order *order, int64_t position) {
-  if (!order->shuffled) return position;
-  if (order->window >= order->n_blocks) { /* permuting the blocks first would change nothing */
-    return (int64_t)facet_rng_permute(order->row_key, (uint64_t)order->n_rows, (uint64_t)position);
-  }
-  int64_t window = place_at(order, position) / order->window;
-  int64_t first_place = window * order->window, end_place = first_place + order->window;
-  if (end_place > order->n_blocks) end_place = order->n_blocks;
-  int64_t first = place_start(order, first_place), end = place_start(order, end_place);
-
-  facet_rng_key key = order_key(order->row_key, (uint64_t)window);
-  position = first + (int64_t)facet_rng_permute(key, (uint64_t)(end - first), (uint64_t)(position - first));
-
-  int64_t place = place_at(order, position);
-  return block_at(order, place) * order->block + position - place_start(order, place);
+  int64_t row;
+  facet_order_rows(order, position, 1, &row);
+  return row;
 }

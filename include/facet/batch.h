@@ -78,6 +78,8 @@ facet_order facet_order_make(int64_t n_rows, bool shuffled, int64_t block, int64
                              int64_t epoch);
 /* Row at a position, 0 ≤ position < n_rows. */
 int64_t facet_order_row(const facet_order *order, int64_t position);
+/* Rows at positions position … position + n − 1, many times faster for each of a batch. */
+void facet_order_rows(const facet_order *order, int64_t position, int64_t n, int64_t *rows);
 
 /* ---- loader -------------------------------------------------------------------------------------------------- */
 

@@ -181,6 +181,23 @@ Test(rng, permutations_are_bijections) {
   }
 }
 
+/* Numbers that walk on share the lanes with new ones; each must end where it does alone. */
+Test(rng, many_are_permuted_as_each_alone) {
+  const uint64_t sizes[] = {1, 2, 3, 33, 129, 255, 256, 257, 1000, 65537, (uint64_t)1 << 40};
+  const int64_t counts[] = {0, 1, 31, 32, 33, 64, 500};
+  const facet_rng_key key = facet_rng_key_make(8, "many");
+  int64_t index[501];
+  for (int s = 0; s < 11; s++) {
+    for (int c = 0; c < 7; c++) {
+      for (int64_t i = 0; i <= counts[c]; i++) index[i] = (i * 77 + 5) % (int64_t)sizes[s];
+      facet_rng_permute_many(key, sizes[s], counts[c], index);
+      for (int64_t i = 0; i < counts[c]; i++)
+        cr_assert((uint64_t)index[i] == facet_rng_permute(key, sizes[s], (uint64_t)((i * 77 + 5) % (int64_t)sizes[s])));
+      cr_assert(index[counts[c]] == (counts[c] * 77 + 5) % (int64_t)sizes[s], "beyond the end");
+    }
+  }
+}
+
 Test(rng, below_covers_its_range) {
   cr_assert(facet_rng_below(0, 7) == 0 && facet_rng_below(UINT64_MAX, 7) == 6);
 }

@@ -1,8 +1,10 @@
 /* The order of an epoch is a bijection, reproducible, and shuffles. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "facet/batch.h"
+#include "facet/file.h"
 
 /* Checks that every row occurs exactly once; rows[n] receives the order. */
 static void expect_bijection(const facet_order *order, int64_t *rows) {
@@ -28,6 +30,50 @@ Test(order, is_a_bijection) {
         for (int64_t epoch = 0; epoch < 3; epoch++) {
           facet_order order = facet_order_make(sizes[n], true, blocks[b], windows[w], 7, epoch);
           expect_bijection(&order, rows);
+        }
+      }
+    }
+  }
+}
+
+/* The bits of an epoch's order are a promise: a run that is continued must go on with the same rows. */
+Test(order, stays_what_it_was) {
+  static const struct {
+    int64_t n_rows, block, window;
+    uint64_t hash; /* of the rows of seed 42 and epoch 3 in order */
+  } cases[] = {
+      {1, 1, 1, 0xc77b3abb6f87acd9u},          {1000, 16, 4, 0xb05b4ab5fba61937u},
+      {100003, 256, 256, 0x40b24ba4fef16185u}, {100003, 256, 8, 0x20cfba27c8a8ebb6u},
+      {5000, 7, 3, 0x7fb5572b906194dcu},       {70000, 256, 0, 0x8a65b873e4c326ccu},
+      {300, 300, 2, 0xb86a327f9431f57fu},      {65536, 256, 16, 0xc570e663b4b77a99u},
+      {12345, 1, 50, 0x523a1e3f3fb675acu},
+  };
+  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+    const facet_order order = facet_order_make(cases[c].n_rows, true, cases[c].block, cases[c].window, 42, 3);
+    int64_t *rows = calloc((size_t)cases[c].n_rows, sizeof *rows);
+    facet_order_rows(&order, 0, cases[c].n_rows, rows);
+    cr_assert(facet_hash64(rows, (size_t)cases[c].n_rows * sizeof *rows) == cases[c].hash, "case %d", (int)c);
+    free(rows);
+  }
+}
+
+/* However the positions are asked for: from one to all of them, across windows and the short block. */
+Test(order, rows_of_a_range_are_those_of_its_positions) {
+  enum { N = 1003 };
+  int64_t expected[N], rows[N + 1];
+  const int64_t blocks[] = {1, 7, 16, 64}, windows[] = {0, 1, 3, 10}, counts[] = {1, 2, 31, 33, 100, 257, N};
+  for (int b = 0; b < 4; b++) {
+    for (int w = 0; w < 4; w++) {
+      const facet_order order = facet_order_make(N, true, blocks[b], windows[w], 2, 1);
+      for (int64_t i = 0; i < N; i++) expected[i] = facet_order_row(&order, i);
+      for (int c = 0; c < 7; c++) {
+        for (int64_t first = 0, n; first < N; first += n) {
+          n = N - first < counts[c] ? N - first : counts[c];
+          rows[n] = -7;
+          facet_order_rows(&order, first, n, rows);
+          cr_assert(memcmp(rows, expected + first, (size_t)n * sizeof *rows) == 0, "block %d window %d first %d n %d",
+                    (int)blocks[b], (int)windows[w], (int)first, (int)n);
+          cr_assert(rows[n] == -7, "written beyond the range");
         }
       }
     }

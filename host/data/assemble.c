@@ -270,12 +270,11 @@ static facet_status check_dataset(const facet_batch *batch, const facet_dataset 
              difference);
 }
 
-facet_status facet_batch_assemble(facet_dataset *dataset, const int64_t *rows, int64_t n, facet_batch *batch) {
+static facet_status assemble(facet_dataset *dataset, const int64_t *rows, int64_t n, facet_batch *batch) {
   const facet_schema *schema = batch->layout->schema;
   facet_batch_scratch *scratch = batch->scratch;
   FACET_CHECK(n >= 0 && n <= batch->layout->batch_size, FACET_ERROR_INTERNAL, "%lld rows asked for in a batch of %lld",
               (long long)n, (long long)batch->layout->batch_size);
-  FACET_TRY(check_dataset(batch, dataset));
   FACET_TRY(sort_by_part(dataset, rows, n, scratch));
   find_groups(batch, dataset, rows, n);
   for (int64_t g = 0; g < scratch->n_groups; g++) {
@@ -298,4 +297,15 @@ facet_status facet_batch_assemble(facet_dataset *dataset, const int64_t *rows, i
   pad(batch, n);
   batch->n_rows = n;
   return FACET_OK;
+}
+
+facet_status facet_batch_assemble(facet_dataset *dataset, const int64_t *rows, int64_t n, facet_batch *batch) {
+  facet_batch_scratch *scratch = batch->scratch;
+  scratch->n_groups = 0;
+  FACET_TRY(check_dataset(batch, dataset));
+  const facet_status status = assemble(dataset, rows, n, batch);
+  for (int64_t g = 0; g < scratch->n_groups; g++) { /* a part that shrank explains other errors, too */
+    FACET_TRY(facet_shard_check(facet_dataset_part(dataset, scratch->groups[g].part)));
+  }
+  return status;
 }

@@ -1,11 +1,13 @@
 #include "data/mapping.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,27 +40,52 @@ static void install_handler(void) {
   sigaction(SIGBUS, &action, &previous_action);
 }
 
-facet_status facet_mapping_create(const char *path, int descriptor, facet_mapping **out) {
-  static pthread_once_t installed = PTHREAD_ONCE_INIT;
-  facet_mapping *mapping;
+/* Every mapped file keeps a descriptor, so that a data set may have more parts than the usual limit of 1024. */
+static void raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit); /* where it fails, opening a file beyond the limit says so */
+}
+
+static void prepare_process(void) {
+  install_handler();
+  raise_descriptor_limit();
+}
+
+static facet_status map_file(facet_mapping *mapping, const char *path, int descriptor) {
   struct stat info;
-  void *data = NULL;
-  *out = NULL;
+  mapping->descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  FACET_CHECK(mapping->descriptor >= 0, FACET_ERROR_IO, "%s: cannot keep the file open: %s", path, strerror(errno));
   FACET_CHECK(fstat(descriptor, &info) == 0, FACET_ERROR_IO, "%s: cannot find its size: %s", path, strerror(errno));
-  pthread_once(&installed, install_handler);
-  FACET_TRY(FACET_ALLOC(mapping, 1, "mapped file"));
   mapping->path = facet_memory_strdup(path);
+  if (!mapping->path) return FACET_ERROR_INTERNAL;
   mapping->n_bytes = (size_t)info.st_size;
-  if (mapping->path && mapping->n_bytes > 0) data = mmap(NULL, mapping->n_bytes, PROT_READ, MAP_SHARED, descriptor, 0);
-  if (!mapping->path || data == MAP_FAILED) {
-    const facet_status status = mapping->path ? facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__,
-                                                                "%s: cannot map the file: %s", path, strerror(errno))
-                                              : FACET_ERROR_INTERNAL;
-    facet_memory_free(mapping->path);
-    facet_memory_free(mapping);
+  if (mapping->n_bytes == 0) return FACET_OK;
+  void *data = mmap(NULL, mapping->n_bytes, PROT_READ, MAP_SHARED, descriptor, 0);
+  FACET_CHECK(data != MAP_FAILED, FACET_ERROR_IO, "%s: cannot map the file: %s", path, strerror(errno));
+  mapping->data = data;
+  return FACET_OK;
+}
+
+static void free_mapping(facet_mapping *mapping) {
+  if (mapping->data) munmap((void *)mapping->data, mapping->n_bytes);
+  if (mapping->descriptor >= 0) close(mapping->descriptor);
+  facet_memory_free(mapping->path);
+  facet_memory_free(mapping);
+}
+
+facet_status facet_mapping_create(const char *path, int descriptor, facet_mapping **out) {
+  static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+  facet_mapping *mapping;
+  *out = NULL;
+  pthread_once(&prepared, prepare_process);
+  FACET_TRY(FACET_ALLOC(mapping, 1, "mapped file"));
+  const facet_status status = map_file(mapping, path, descriptor);
+  if (status != FACET_OK) {
+    free_mapping(mapping);
     return status;
   }
-  mapping->data = data;
   pthread_mutex_lock(&list_lock);
   mapping->next = atomic_load(&list);
   atomic_store(&list, mapping);
@@ -79,8 +106,16 @@ void facet_mapping_destroy(facet_mapping **out) {
     before->next = mapping->next;
   }
   pthread_mutex_unlock(&list_lock);
-  if (mapping->data) munmap((void *)mapping->data, mapping->n_bytes);
-  facet_memory_free(mapping->path);
-  facet_memory_free(mapping);
+  free_mapping(mapping);
   *out = NULL;
+}
+
+facet_status facet_mapping_check(const facet_mapping *mapping) {
+  struct stat info;
+  FACET_CHECK(fstat(mapping->descriptor, &info) == 0, FACET_ERROR_IO, "%s: cannot find its size: %s", mapping->path,
+              strerror(errno));
+  FACET_CHECK((size_t)info.st_size >= mapping->n_bytes, FACET_ERROR_DATA,
+              "%s: the file shrank while it was in use, from %zu bytes to %zu", mapping->path, mapping->n_bytes,
+              (size_t)info.st_size);
+  return FACET_OK;
 }

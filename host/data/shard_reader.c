@@ -196,6 +196,9 @@ void facet_shard_close(facet_shard **out) {
   *out = NULL;
 }
 
+facet_status facet_shard_check(const facet_shard *shard) {
+  return facet_mapping_check(shard->mapping);
+}
 const char *facet_shard_path(const facet_shard *shard) {
   return shard->path;
 }

@@ -234,5 +234,6 @@ done:
   facet_memory_free(v.starts);
   facet_memory_free(v.times);
   facet_memory_free(v.floats);
+  FACET_TRY(facet_shard_check(shard)); /* explains other errors, too */
   return status;
 }

@@ -77,6 +77,8 @@ typedef struct facet_column facet_column;
  * external links and storage, virtual data sets, unknown filters and variable-length types. */
 facet_status facet_shard_open(const facet_schema *schema, const char *path, facet_shard **shard);
 void facet_shard_close(facet_shard **shard);
+/* FACET_ERROR_DATA if the file has become shorter since it was opened: what was read from it may be zeros. */
+facet_status facet_shard_check(const facet_shard *shard);
 const char *facet_shard_path(const facet_shard *shard);
 int64_t facet_shard_n_samples(const facet_shard *shard);
 int64_t facet_shard_n_events(const facet_shard *shard, int sequence);

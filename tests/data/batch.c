@@ -4,6 +4,8 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "batch_fixture.h"
 
@@ -306,6 +308,23 @@ Test(batch_errors, bags_that_are_too_long_or_unordered) {
 Test(batch_errors, attributes) {
   EXPECT_ERROR(-1, "/item/shop", fixture_id("item_id", 0, 3, FIXTURE_ITEMS), 6, "tables.h5", "/item/shop", "6");
   EXPECT_ERROR(-1, "/user/age", fixture_id("user_id", 0, 3, FIXTURE_USERS), NAN, "tables.h5", "/user/age", "nan");
+}
+
+/* The last page of a mapped file that is cut reads zeros behind the end. Batches of other parts are not touched by it. */
+Test(batch_errors, a_part_that_shrinks_by_a_byte) {
+  for (int compress = 0; compress < 2; compress++) {
+    opened it = open_fixture((fixture_options){.compress = {compress, compress, compress}}, 4, 0);
+    must(facet_batch_create(it.layout, &it.batch));
+    char file[128];
+    struct stat info;
+    snprintf(file, sizeof file, "%s/train/part-00002.h5", it.path);
+    cr_assert(stat(file, &info) == 0 && truncate(file, info.st_size - 1) == 0);
+    const int64_t others[] = {0, 37, 5}, rows[] = {0, 40, 5};
+    must(facet_batch_assemble(it.dataset, others, 3, it.batch));
+    cr_assert(facet_batch_assemble(it.dataset, rows, 3, it.batch) == FACET_ERROR_DATA);
+    cr_assert(strstr(facet_error_get()->message, "part-00002.h5: the file shrank"), "%s", facet_error_get()->message);
+    close_fixture(&it);
+  }
 }
 
 Test(batch_errors, rows_that_do_not_exist) {

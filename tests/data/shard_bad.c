@@ -482,7 +482,7 @@ Test(shard_bad, structures) {
 
 /* ---- files that change ------------------------------------------------------------------------------------------- */
 
-/* In a process of its own: opens the shard, cuts the file to `n_bytes` and verifies. Returns the exit status; what the
+/* In a process of its own: opens the shard, cuts the file to `n_bytes` (from its end where negative) and verifies. Returns the exit status; what the
  * process prints goes to `text`. */
 static int verify_shrunk(off_t n_bytes, char text[1024]) {
   int status, ends[2];
@@ -492,7 +492,9 @@ static int verify_shrunk(off_t n_bytes, char text[1024]) {
   if (child == 0) {
     facet_shard *s;
     dup2(ends[1], STDERR_FILENO);
-    if (facet_shard_open(f.schema, path, &s) != FACET_OK || truncate(path, n_bytes) != 0) _exit(99);
+    struct stat info;
+    if (facet_shard_open(f.schema, path, &s) != FACET_OK || stat(path, &info) != 0) _exit(99);
+    if (truncate(path, n_bytes < 0 ? info.st_size + n_bytes : n_bytes) != 0) _exit(99);
     const facet_status result = facet_shard_verify(s);
     if (result != FACET_OK) facet_error_print(stderr);
     _exit((int)result);
@@ -514,6 +516,18 @@ Test(shard_bad, a_file_that_shrinks_ends_the_process_with_its_name) {
     foreign_restore_all(path, layouts[i], 4, 0);
     const int status = verify_shrunk(layouts[i] == FOREIGN_ALIGNED ? 0 : 4096, text);
     cr_assert(status == FACET_ERROR_DATA, "layout %d: status %d: %s", (int)layouts[i], status, text);
+    cr_assert(strstr(text, path) && strstr(text, "the file shrank"), "layout %d: %s", (int)layouts[i], text);
+  }
+}
+
+/* The rest of the last page reads as zeros, which would be taken for values: no signal comes. */
+Test(shard_bad, a_file_that_shrinks_within_its_last_page_is_an_error) {
+  char text[1024];
+  static const foreign_layout layouts[] = {FOREIGN_ALIGNED, FOREIGN_MISALIGNED, FOREIGN_CHUNKED, FOREIGN_DEFLATE};
+  for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+    fixture_write(&f, path, false);
+    foreign_restore_all(path, layouts[i], 4, 0);
+    cr_assert(verify_shrunk(-1, text) == FACET_ERROR_DATA, "layout %d: %s", (int)layouts[i], text);
     cr_assert(strstr(text, path) && strstr(text, "the file shrank"), "layout %d: %s", (int)layouts[i], text);
   }
 }

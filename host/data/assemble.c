@@ -109,10 +109,15 @@ typedef struct join_fill {
   int64_t last_id;
 } join_fill;
 
-/* The attribute of n ids into ids of the batch; the top bit of the result is set if one is outside. */
+/* The attribute of n ids into ids of the batch; the top bit of the result is set if one is outside. That the whole table
+ * is inside is known from reading it, and saves looking again. */
 static uint32_t join_ids(const join_fill *fill, const int32_t *ids, int64_t n, int32_t *out) {
   const facet_attribute *attribute = fill->attribute;
   uint32_t last = (uint32_t)fill->last_id, bad = 0;
+  if (!attribute->offsets && attribute->largest_id <= fill->last_id) {
+    for (int64_t e = 0; e < n; e++) out[e] = attribute->ids[ids[e]];
+    return 0;
+  }
   if (!attribute->offsets) {
     for (int64_t e = 0; e < n; e++) {
       uint32_t id = (uint32_t)attribute->ids[ids[e]];

@@ -54,16 +54,18 @@ done:
 
 /* Ids of a column, checked against the vocabulary. */
 static facet_status read_ids(facet_column *column, const char *path, const facet_vocabulary_info *vocabulary,
-                             const int32_t **out) {
+                             facet_attribute *out) {
   const int64_t n = facet_column_n_rows(column);
   int32_t *ids;
   FACET_TRY(FACET_ALLOC(ids, n, "attribute table"));
-  *out = ids;
+  out->ids = ids;
   FACET_TRY(facet_column_read_int32(column, 0, n, ids));
   for (int64_t i = 0; i < n; i++)
     FACET_CHECK(ids[i] >= 0 && ids[i] < vocabulary->size, FACET_ERROR_DATA,
                 "%s: %s: row %" PRId64 ": id %d, expected 0 to %" PRId64 " (vocabulary %s)", path,
                 facet_column_name(column), i, ids[i], vocabulary->size - 1, vocabulary->name);
+  for (int64_t i = 0; i < n; i++)
+    if (ids[i] > out->largest_id) out->largest_id = ids[i];
   return FACET_OK;
 }
 
@@ -136,9 +138,8 @@ static facet_status read_attribute(const facet_schema *schema, hid_t file, const
   out->n_rows = schema->vocabularies[schema->features[feature->join].vocabulary].size;
   FACET_TRY(facet_tables_open_column(schema, file, path, feature, &values, &offsets));
   if (offsets) FACET_TRY_GOTO(status, done, read_offsets(offsets, path, feature->bag, &out->offsets));
-  status = feature->type == FACET_FEATURE_ID
-               ? read_ids(values, path, &schema->vocabularies[feature->vocabulary], &out->ids)
-               : read_floats(values, path, feature->length, &out->floats);
+  status = feature->type == FACET_FEATURE_ID ? read_ids(values, path, &schema->vocabularies[feature->vocabulary], out)
+                                             : read_floats(values, path, feature->length, &out->floats);
 done:
   facet_column_close(&values);
   facet_column_close(&offsets);

@@ -33,6 +33,7 @@ int facet_dataset_locate(const facet_dataset *dataset, int64_t row, int64_t *row
 typedef struct facet_attribute {
   int64_t n_rows;         /* ids of the joining feature's vocabulary */
   const int32_t *ids;     /* [n_rows], or bag values; NULL for floats */
+  int32_t largest_id;     /* of ids */
   const int64_t *offsets; /* bags: [n_rows + 1]; NULL otherwise */
   const float *floats;    /* [n_rows × length]; NULL for ids */
 } facet_attribute;

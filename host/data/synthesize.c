@@ -10,10 +10,13 @@
 #include "facet/log.h"
 #include "facet/memory.h"
 #include "facet/metrics.h"
+#include "facet/rng.h"
 #include "facet/schema.h"
 #include "facet/shard.h"
 #include "facet/vocabulary.h"
 
+#define MAX_FIELDS 16     /* event_fields and item_fields */
+#define FIELD_TOKENS 1000 /* of each such field */
 #define FIELD(name) offsetof(facet_synthesize_options, name)
 
 static const facet_option options_table[] = {
@@ -41,6 +44,10 @@ static const facet_option options_table[] = {
     {"quality", FACET_OPTION_DOUBLE, FIELD(quality), "0.5", -100, 100, NULL, "Effect of the item's quality."},
     {"hour", FACET_OPTION_DOUBLE, FIELD(hour), "0.3", -100, 100, NULL, "Effect of the hour for the item's category."},
     {"position", FACET_OPTION_DOUBLE, FIELD(position), "0.3", -100, 100, NULL, "Effect of -ln(position)."},
+    {"event_fields", FACET_OPTION_INT, FIELD(event_fields), "0", 0, MAX_FIELDS, NULL,
+     "Id fields of an event besides its item, stored with the event, for measurements of reading."},
+    {"item_fields", FACET_OPTION_INT, FIELD(item_fields), "0", 0, MAX_FIELDS, NULL,
+     "The same, stored once per item and joined."},
     {"part_samples", FACET_OPTION_INT, FIELD(part_samples), "1000000", 1, 1e12, NULL,
      "A part is closed at the end of the user that reaches this many samples."},
     {"compress", FACET_OPTION_BOOL, FIELD(compress), "false", 0, 0, NULL, "Write chunked, compressed shards."},
@@ -78,7 +85,8 @@ typedef struct synthesis {
   const facet_synthesize_options *options;
   char directory[FACET_PATH_MAX]; /* temporary name */
   facet_schema *schema;
-  int feature[N_FEATURES]; /* indices in the schema */
+  int feature[N_FEATURES], event_field[MAX_FIELDS]; /* indices in the schema */
+  int32_t *field[2 * MAX_FIELDS];                   /* [id of an item] values of event_fields, then of item_fields */
   synthetic_world *world;
   split_writer split[N_SPLITS];
   facet_metrics *best, *target_aware, *without_history; /* of the test split */
@@ -92,43 +100,86 @@ typedef struct synthesis {
 
 /* ---- schema, tables, vocabularies ------------------------------------------------------------------------------- */
 
+static void print_schema(const facet_synthesize_options *o, FILE *text) {
+  fprintf(text,
+          "facet_schema: 1\nname: synthetic\nembedding_width: %lld\n"
+          "vocabularies:\n  user: {size: %lld}\n  item: {size: %lld}\n  category: {size: %lld}\n"
+          "  hour: {size: %d}\n  position: {size: %d}\n",
+          (long long)o->embedding_width, (long long)o->users + FACET_ID_FIRST, (long long)o->items + FACET_ID_FIRST,
+          (long long)o->categories + FACET_ID_FIRST, SYNTHETIC_HOURS + FACET_ID_FIRST,
+          SYNTHETIC_POSITIONS + FACET_ID_FIRST);
+  if (o->event_fields + o->item_fields > 0) fprintf(text, "  field: {size: %d}\n", FIELD_TOKENS + FACET_ID_FIRST);
+  fprintf(text,
+          "features:\n  label: {role: label}\n  time: {role: time}\n  user_id: {role: user, vocabulary: user}\n"
+          "  item_id: {role: item, vocabulary: item}\n"
+          "  category: {role: item, vocabulary: category, join: item_id}\n"
+          "  hour: {role: context, vocabulary: hour}\n  position: {role: context, vocabulary: position}\n"
+          "sequences:\n  history:\n    max_length: %lld\n    features:\n      item_id: {vocabulary: item}\n"
+          "      category: {vocabulary: category, join: item_id}\n      time: {role: time}\n",
+          (long long)o->max_length);
+  for (int64_t k = 0; k < o->event_fields; k++) fprintf(text, "      event_%lld: {vocabulary: field}\n", (long long)k);
+  for (int64_t k = 0; k < o->item_fields; k++)
+    fprintf(text, "      joined_%lld: {vocabulary: field, join: item_id}\n", (long long)k);
+}
+
 static facet_status make_schema(synthesis *self) {
-  const facet_synthesize_options *o = self->options;
-  char text[2048];
-  snprintf(text, sizeof text,
-           "facet_schema: 1\nname: synthetic\nembedding_width: %lld\n"
-           "vocabularies:\n  user: {size: %lld}\n  item: {size: %lld}\n  category: {size: %lld}\n"
-           "  hour: {size: %d}\n  position: {size: %d}\n"
-           "features:\n  label: {role: label}\n  time: {role: time}\n  user_id: {role: user, vocabulary: user}\n"
-           "  item_id: {role: item, vocabulary: item}\n"
-           "  category: {role: item, vocabulary: category, join: item_id}\n"
-           "  hour: {role: context, vocabulary: hour}\n  position: {role: context, vocabulary: position}\n"
-           "sequences:\n  history:\n    max_length: %lld\n    features:\n      item_id: {vocabulary: item}\n"
-           "      category: {vocabulary: category, join: item_id}\n      time: {role: time}\n",
-           (long long)o->embedding_width, (long long)o->users + FACET_ID_FIRST, (long long)o->items + FACET_ID_FIRST,
-           (long long)o->categories + FACET_ID_FIRST, SYNTHETIC_HOURS + FACET_ID_FIRST,
-           SYNTHETIC_POSITIONS + FACET_ID_FIRST, (long long)o->max_length);
-  FACET_TRY(facet_schema_parse("synthetic schema", text, &self->schema));
+  char *text = NULL;
+  size_t n_bytes;
+  FILE *stream = open_memstream(&text, &n_bytes);
+  FACET_CHECK(stream, FACET_ERROR_INTERNAL, "cannot allocate the schema's text");
+  print_schema(self->options, stream);
+  facet_status status = facet_stream_close(&stream, "the schema's text");
+  if (status == FACET_OK) status = facet_schema_parse("synthetic schema", text, &self->schema);
+  free(text);
+  FACET_TRY(status);
   for (int i = 0; i < N_FEATURES; i++) self->feature[i] = facet_schema_feature(self->schema, feature_names[i]);
+  for (int64_t k = 0; k < self->options->event_fields; k++) {
+    char name[32];
+    snprintf(name, sizeof name, "history.event_%lld", (long long)k);
+    self->event_field[k] = facet_schema_feature(self->schema, name);
+  }
   char path[FACET_PATH_MAX];
   FACET_TRY(facet_path_format(path, "%s/schema.yaml", self->directory));
   return facet_schema_write(self->schema, path);
 }
 
+/* Id fields beyond the category: a token for each item. */
+static facet_status draw_fields(synthesis *self) {
+  const facet_synthesize_options *o = self->options;
+  for (int64_t k = 0; k < o->event_fields + o->item_fields; k++) {
+    char purpose[32];
+    snprintf(purpose, sizeof purpose, "synthetic field %lld", (long long)k);
+    const facet_rng_key key = facet_rng_key_make((uint64_t)o->seed, purpose);
+    FACET_TRY(FACET_ALLOC(self->field[k], o->items + FACET_ID_FIRST, "item fields"));
+    self->field[k][FACET_ID_UNKNOWN] = FACET_ID_UNKNOWN;
+    for (int64_t i = 0; i < o->items; i++)
+      self->field[k][i + FACET_ID_FIRST] =
+          FACET_ID_FIRST + (int32_t)facet_rng_below(facet_rng_word64(key, (uint64_t)i), FIELD_TOKENS);
+  }
+  return FACET_OK;
+}
+
 static facet_status write_tables(synthesis *self) {
+  const facet_synthesize_options *o = self->options;
+  facet_table_column columns[1 + MAX_FIELDS];
+  char names[MAX_FIELDS][32], path[FACET_PATH_MAX];
   int32_t *category;
-  FACET_TRY(FACET_ALLOC(category, self->options->items + FACET_ID_FIRST, "item table"));
-  for (int64_t i = 0; i < self->options->items; i++)
-    category[i + FACET_ID_FIRST] = self->world->category_of[i] + FACET_ID_FIRST;
+  FACET_TRY(FACET_ALLOC(category, o->items + FACET_ID_FIRST, "item table"));
+  for (int64_t i = 0; i < o->items; i++) category[i + FACET_ID_FIRST] = self->world->category_of[i] + FACET_ID_FIRST;
   category[FACET_ID_UNKNOWN] = FACET_ID_UNKNOWN;
-  const facet_table_column column = {.vocabulary = facet_schema_vocabulary(self->schema, "item"),
-                                     .column = "category",
-                                     .type = FACET_FEATURE_ID,
-                                     .length = 1,
-                                     .values = category};
-  char path[FACET_PATH_MAX];
+  columns[0] = (facet_table_column){.vocabulary = facet_schema_vocabulary(self->schema, "item"),
+                                    .column = "category",
+                                    .type = FACET_FEATURE_ID,
+                                    .length = 1,
+                                    .values = category};
+  for (int64_t k = 0; k < o->item_fields; k++) {
+    columns[k + 1] = columns[0];
+    columns[k + 1].values = self->field[o->event_fields + k];
+    columns[k + 1].column = names[k];
+    snprintf(names[k], sizeof names[k], "joined_%lld", (long long)k);
+  }
   facet_status status = facet_path_format(path, "%s/tables.h5", self->directory);
-  if (status == FACET_OK) status = facet_tables_write(self->schema, path, &column, 1);
+  if (status == FACET_OK) status = facet_tables_write(self->schema, path, columns, 1 + (int)o->item_fields);
   facet_memory_free(category);
   return status;
 }
@@ -154,6 +205,7 @@ static facet_status write_vocabularies(const synthesis *self) {
   FACET_TRY(write_vocabulary(self, "user", "u", 0, o->users));
   FACET_TRY(write_vocabulary(self, "item", "i", 0, o->items));
   FACET_TRY(write_vocabulary(self, "category", "c", 0, o->categories));
+  if (o->event_fields + o->item_fields > 0) FACET_TRY(write_vocabulary(self, "field", "f", 0, FIELD_TOKENS));
   FACET_TRY(write_vocabulary(self, "hour", "", 0, SYNTHETIC_HOURS));
   return write_vocabulary(self, "position", "", 1, SYNTHETIC_POSITIONS);
 }
@@ -166,6 +218,10 @@ static facet_status append_events(synthesis *self, split_writer *split, const sy
     self->longs[t] = events[t].time;
   }
   FACET_TRY(facet_shard_append_ids(split->part, self->feature[FEATURE_EVENT_ITEM], self->ids, n));
+  for (int64_t k = 0; k < self->options->event_fields; k++) {
+    for (int64_t t = 0; t < n; t++) self->ids[t] = self->field[k][events[t].item + FACET_ID_FIRST];
+    FACET_TRY(facet_shard_append_ids(split->part, self->event_field[k], self->ids, n));
+  }
   return facet_shard_append_int64s(split->part, self->feature[FEATURE_EVENT_TIME], self->longs, n);
 }
 
@@ -350,11 +406,13 @@ static void close_synthesis(synthesis *self) {
   facet_memory_free(self->ids);
   facet_memory_free(self->longs);
   facet_memory_free(self->floats);
+  for (int k = 0; k < 2 * MAX_FIELDS; k++) facet_memory_free(self->field[k]);
 }
 
 static facet_status run(synthesis *self) {
   FACET_TRY(open_synthesis(self));
   FACET_TRY(make_schema(self));
+  FACET_TRY(draw_fields(self));
   FACET_TRY(write_tables(self));
   FACET_TRY(write_vocabularies(self));
   FACET_TRY(write_users(self));

@@ -31,7 +31,9 @@ typedef struct facet_synthesize_options {
   double noise;                                   /* share of events from any cluster */
   double interest_share;                          /* share of impressions drawn from the user's interests */
   double bias, interest, quality, hour, position; /* effects in the logit */
-  int64_t part_samples;                           /* a part is closed at the end of the user that reaches it */
+  int64_t event_fields; /* id fields of an event besides the item, stored with it: functions of the item */
+  int64_t item_fields;  /* the same, stored once per item and joined */
+  int64_t part_samples; /* a part is closed at the end of the user that reaches it */
   bool compress;
 } facet_synthesize_options;
 

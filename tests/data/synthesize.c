@@ -112,6 +112,46 @@ Test(synthesize, another_seed_gives_another_world) {
     cr_assert_str_eq(line_of(a, agree[i]), line_of(b, agree[i]));
 }
 
+/* Further id fields of events, stored or joined, are functions of the item and change nothing else. */
+Test(synthesize, fields_of_events_and_items) {
+  facet_synthesize_options options = options_of(60);
+  facet_dataset *d, *plain;
+  synthesize(&options, "plain");
+  options.event_fields = 2;
+  options.item_fields = 3;
+  synthesize(&options, "fields");
+  EXPECT_OK(facet_dataset_open(in_directory("plain"), "train", &plain));
+  EXPECT_OK(facet_dataset_open(in_directory("fields"), "train", &d));
+  const facet_schema *schema = facet_dataset_schema(d);
+  facet_shard *shard = facet_dataset_part(d, 0);
+  const int64_t n = facet_shard_n_events(shard, 0);
+  int32_t *item = calloc((size_t)n, sizeof *item), *value = calloc((size_t)n, sizeof *value), token[502] = {0};
+  EXPECT_OK(
+      facet_column_read_int32(facet_shard_values(shard, facet_schema_feature(schema, "history.item_id")), 0, n, item));
+  EXPECT_OK(
+      facet_column_read_int32(facet_shard_values(shard, facet_schema_feature(schema, "history.event_1")), 0, n, value));
+  for (int64_t i = 0; i < n; i++) {
+    cr_assert(value[i] >= 2 && value[i] < 1002 && (!token[item[i]] || token[item[i]] == value[i]));
+    token[item[i]] = value[i];
+  }
+  int64_t n_equal = 0;
+  const facet_attribute *joined = facet_dataset_attribute(d, facet_schema_feature(schema, "history.joined_2"));
+  cr_assert(joined->n_rows == 502 && joined->ids[0] == 0 && joined->ids[1] == 1);
+  for (int64_t i = 2; i < 502; i++) n_equal += joined->ids[i] == token[i];
+  cr_assert(n_equal < 10, "the fields are not the same: %d of 500", (int)n_equal);
+  EXPECT_OK(facet_shard_verify(shard));
+  cr_assert(facet_shard_n_events(facet_dataset_part(plain, 0), 0) == n);
+  EXPECT_OK(
+      facet_column_read_int32(facet_shard_values(facet_dataset_part(plain, 0),
+                                                 facet_schema_feature(facet_dataset_schema(plain), "history.item_id")),
+                              0, n, value));
+  cr_assert(memcmp(item, value, (size_t)n * sizeof *item) == 0);
+  free(item);
+  free(value);
+  facet_dataset_close(&d);
+  facet_dataset_close(&plain);
+}
+
 /* ---- content ----------------------------------------------------------------------------------------------------- */
 
 /* The next impression expected of a split, and the users drawn again one after the other. */

@@ -18,13 +18,15 @@ static void print_options(void) {
 
 const facet_command facet_command_bench = {
     .name = "bench",
-    .usage = "facet bench CONFIG.yaml [--set KEY=VALUE]… [--steps N] [--warmup N] [--nodes] [--json]\n"
-             "       facet bench data …",
-    .summary = "measures training: samples/s, time and share of the machine's peak of every operator",
+    .usage =
+        "facet bench CONFIG.yaml [--set KEY=VALUE]… [--steps N] [--warmup N] [--nodes] [--json]\n"
+        "       facet bench data DATASET [--order sequential|shuffled] [--fields own|joined|all] [--length L] [--json]",
+    .summary = "measures training: samples/s, time and share of the peak of every operator; or reading",
     .help = "Trains as `facet train` does, without run directory, evaluation and checkpoints. samples/s are of steps "
             "that run\nundisturbed; the times of operators are of other steps, in which every call is timed. The floor "
             "of an operator is\nthe larger of its FLOPs at the peak of a large matrix product and its bytes at the "
-            "peak of a large copy, both\nmeasured by the same threads.",
+            "peak of a large copy, both\nmeasured by the same threads. `data` assembles batches of a data set instead, "
+            "without a model.",
     .run = run,
     .print_options = print_options,
 };

@@ -97,3 +97,32 @@ Test(bench, bad_arguments) {
   EXPECT_EXIT(7, program_run("bench %s --device cuda", tiny_path("c.yaml")), "cuda");
   EXPECT_EXIT(4, program_run("bench /none.yaml"), "/none.yaml");
 }
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+Test(bench, data_counts_the_ids_of_every_batch) {
+  static const char *const orders[] = {"sequential", "shuffled"};
+  for (int i = 0; i < 2; i++) {
+    EXPECT_EXIT(0, program_run("bench data %s --json --seconds 0.05 --batch-size 32 --fields all --length 3 --order %s",
+                               tiny_path("data"), orders[i]));
+    json_t *root = json_loads(program_output, 0, NULL);
+    cr_assert(root, "%s", program_output);
+    cr_assert_str_eq(json_string_value(json_object_get(root, "order")), orders[i]);
+    const double samples = tiny_number(root, "samples"), ids = tiny_number(root, "ids");
+    cr_assert(samples > 0 && samples <= 32 * tiny_number(root, "batches"));
+    cr_assert(ids > samples, "%g ids of %g samples", ids, samples);
+    const double rate = tiny_number(root, "bytes_per_second");
+    cr_assert_float_eq(rate, 4 * ids / tiny_number(root, "wall_seconds"), 1e-4 * rate);
+    cr_assert(tiny_number(root, "cpu_seconds") > 0 && tiny_number(root, "copy_bytes_per_second") > 1e8);
+    cr_assert(tiny_number(root, "batch_bytes") > 0);
+    json_decref(root);
+  }
+}
+
+Test(bench, data_prints_own_and_joined_fields_in_both_orders) {
+  EXPECT_EXIT(0, program_run("bench data %s --seconds 0.05", tiny_path("data")), "GB/CPU second", "own      sequential",
+              "own      shuffled", "joined   sequential", "joined   shuffled");
+  EXPECT_EXIT(2, program_run("bench data"), "DATASET");
+  EXPECT_EXIT(2, program_run("bench data %s --order random", tiny_path("data")), "--order");
+  EXPECT_EXIT(3, program_run("bench data %s --split none", tiny_path("data")), "none");
+}

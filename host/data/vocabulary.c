@@ -1,4 +1,4 @@
-/* Tokens ↔ ids: tokens one behind the other in memory, and an open-addressing hash table of ids. */
+/* Tokens ↔ ids: tokens one behind the other in memory, and an open-addressing hash table of hashes and ids. */
 #include "facet/vocabulary.h"
 
 #include <inttypes.h>
@@ -11,7 +11,12 @@
 #include "facet/memory.h"
 #include "facet/schema.h"
 
-#define MAX_TOKEN_BYTES ((size_t)1 << 20)
+#define AHEAD 32 /* tokens that are looked up side by side */
+
+typedef struct hash_slot {
+  int32_t id;    /* 0: empty */
+  uint32_t hash; /* low half of the token's XXH3 */
+} hash_slot;
 
 struct facet_vocabulary {
   char *name;
@@ -20,9 +25,7 @@ struct facet_vocabulary {
   size_t bytes_capacity;
   int64_t *offset; /* [n_tokens + 1] of the tokens in bytes, including the 0 bytes */
   size_t offset_capacity;
-  uint32_t *hash; /* [n_tokens] low half of the token's XXH3 */
-  size_t hash_capacity;
-  int32_t *slot; /* [n_slots] id, or 0 where empty; n_slots is a power of two ≥ 2 · n_tokens */
+  hash_slot *slot; /* [n_slots] a power of two ≥ 2 · n_tokens */
   uint64_t n_slots;
 };
 
@@ -47,7 +50,6 @@ void facet_vocabulary_destroy(facet_vocabulary **vocabulary) {
   facet_memory_free((*vocabulary)->name);
   facet_memory_free((*vocabulary)->bytes);
   facet_memory_free((*vocabulary)->offset);
-  facet_memory_free((*vocabulary)->hash);
   facet_memory_free((*vocabulary)->slot);
   facet_memory_free(*vocabulary);
   *vocabulary = NULL;
@@ -73,50 +75,50 @@ const char *facet_vocabulary_token(const facet_vocabulary *vocabulary, int64_t i
 }
 
 /* The slot of a token: where its id is, or the empty one where it would go. */
-static uint64_t find_slot(const facet_vocabulary *vocabulary, const char *token, size_t n_bytes, uint64_t hash) {
+static hash_slot *find_slot(const facet_vocabulary *vocabulary, const char *token, size_t n_bytes, uint64_t hash) {
   const uint64_t mask = vocabulary->n_slots - 1;
-  uint64_t slot = hash & mask;
-  for (; vocabulary->slot[slot]; slot = (slot + 1) & mask) {
-    const int32_t id = vocabulary->slot[slot];
+  uint64_t place = hash & mask;
+  for (; vocabulary->slot[place].id; place = (place + 1) & mask) {
     size_t n_stored;
-    if (vocabulary->hash[id - FACET_ID_FIRST] != (uint32_t)hash) continue;
-    const char *stored = facet_vocabulary_token(vocabulary, id, &n_stored);
+    if (vocabulary->slot[place].hash != (uint32_t)hash) continue;
+    const char *stored = facet_vocabulary_token(vocabulary, vocabulary->slot[place].id, &n_stored);
     if (n_stored == n_bytes && !memcmp(stored, token, n_bytes)) break;
   }
-  return slot;
+  return &vocabulary->slot[place];
 }
 
 int64_t facet_vocabulary_find(const facet_vocabulary *vocabulary, const char *token, size_t n_bytes) {
-  const int32_t id = vocabulary->slot[find_slot(vocabulary, token, n_bytes, facet_hash64(token, n_bytes))];
+  const int32_t id = find_slot(vocabulary, token, n_bytes, facet_hash64(token, n_bytes))->id;
   return id ? id : FACET_ID_UNKNOWN;
 }
 
-/* Doubles the hash table. */
+/* Doubles the hash table. Half a hash is enough: a table of more than 2³² slots is never needed for int32 ids. */
 static facet_status rehash(facet_vocabulary *vocabulary) {
-  int32_t *slots;
+  hash_slot *slots;
   const uint64_t n_slots = 2 * vocabulary->n_slots;
   FACET_TRY(FACET_ALLOC(slots, n_slots, "hash table of a vocabulary"));
+  for (uint64_t i = 0; i < vocabulary->n_slots; i++) {
+    const hash_slot old = vocabulary->slot[i];
+    uint64_t place = old.hash & (n_slots - 1);
+    while (old.id && slots[place].id) place = (place + 1) & (n_slots - 1);
+    if (old.id) slots[place] = old;
+  }
   facet_memory_free(vocabulary->slot);
   vocabulary->slot = slots;
   vocabulary->n_slots = n_slots;
-  for (int64_t t = 0; t < vocabulary->n_tokens; t++) {
-    /* Only the low half of the hash is kept; a table of more than 2³² slots is never needed for int32 ids. */
-    uint64_t slot = vocabulary->hash[t] & (n_slots - 1);
-    while (slots[slot]) slot = (slot + 1) & (n_slots - 1);
-    slots[slot] = (int32_t)(t + FACET_ID_FIRST);
-  }
   return FACET_OK;
 }
 
-facet_status facet_vocabulary_add(facet_vocabulary *vocabulary, const char *token, size_t n_bytes, int64_t *id) {
+static facet_status add_hashed(facet_vocabulary *vocabulary, const char *token, size_t n_bytes, uint64_t hash,
+                               int64_t *id) {
   *id = FACET_ID_UNKNOWN;
   if (n_bytes == 0) return FACET_OK;
-  FACET_CHECK(n_bytes <= MAX_TOKEN_BYTES, FACET_ERROR_DATA, "vocabulary %s: a token of %zu bytes, expected at most %zu",
-              vocabulary->name, n_bytes, MAX_TOKEN_BYTES);
-  const uint64_t hash = facet_hash64(token, n_bytes);
-  uint64_t slot = find_slot(vocabulary, token, n_bytes, hash);
-  if (vocabulary->slot[slot]) {
-    *id = vocabulary->slot[slot];
+  FACET_CHECK(n_bytes <= FACET_VOCABULARY_MAX_TOKEN_BYTES, FACET_ERROR_DATA,
+              "vocabulary %s: a token of %zu bytes, expected at most %zu", vocabulary->name, n_bytes,
+              FACET_VOCABULARY_MAX_TOKEN_BYTES);
+  hash_slot *slot = find_slot(vocabulary, token, n_bytes, hash);
+  if (slot->id) {
+    *id = slot->id;
     return FACET_OK;
   }
   const int64_t t = vocabulary->n_tokens;
@@ -129,14 +131,42 @@ facet_status facet_vocabulary_add(facet_vocabulary *vocabulary, const char *toke
   const size_t end = (size_t)vocabulary->offset[t];
   FACET_TRY(FACET_GROW(vocabulary->bytes, vocabulary->bytes_capacity, end + n_bytes + 1, "tokens of a vocabulary"));
   FACET_TRY(FACET_GROW(vocabulary->offset, vocabulary->offset_capacity, t + 2, "tokens of a vocabulary"));
-  FACET_TRY(FACET_GROW(vocabulary->hash, vocabulary->hash_capacity, t + 1, "tokens of a vocabulary"));
   memcpy(vocabulary->bytes + end, token, n_bytes);
   vocabulary->bytes[end + n_bytes] = 0;
   vocabulary->offset[t + 1] = (int64_t)(end + n_bytes + 1);
-  vocabulary->hash[t] = (uint32_t)hash;
-  vocabulary->slot[slot] = (int32_t)(t + FACET_ID_FIRST);
+  *slot = (hash_slot){.id = (int32_t)(t + FACET_ID_FIRST), .hash = (uint32_t)hash};
   vocabulary->n_tokens = t + 1;
   *id = t + FACET_ID_FIRST;
+  return FACET_OK;
+}
+
+facet_status facet_vocabulary_add(facet_vocabulary *vocabulary, const char *token, size_t n_bytes, int64_t *id) {
+  return add_hashed(vocabulary, token, n_bytes, facet_hash64(token, n_bytes), id);
+}
+
+/* Slot, offset and bytes of a token lie anywhere in memory: each is asked for while those of the others arrive. */
+facet_status facet_vocabulary_add_many(facet_vocabulary *vocabulary, const facet_token *tokens, int64_t n,
+                                       int64_t *ids) {
+  uint64_t hash[AHEAD];
+  int64_t known[AHEAD]; /* likely token, −1: a new one */
+  for (int64_t first = 0; first < n; first += AHEAD) {
+    const int64_t count = n - first < AHEAD ? n - first : AHEAD;
+    const facet_token *token = tokens + first;
+    const uint64_t mask = vocabulary->n_slots - 1;
+    for (int64_t i = 0; i < count; i++) {
+      hash[i] = facet_hash64(token[i].text, token[i].n_bytes);
+      __builtin_prefetch(&vocabulary->slot[hash[i] & mask]);
+    }
+    for (int64_t i = 0; i < count; i++) {
+      const hash_slot *slot = &vocabulary->slot[hash[i] & mask];
+      known[i] = slot->id && slot->hash == (uint32_t)hash[i] ? slot->id - FACET_ID_FIRST : -1;
+      if (known[i] >= 0) __builtin_prefetch(&vocabulary->offset[known[i]]);
+    }
+    for (int64_t i = 0; i < count; i++)
+      if (known[i] >= 0) __builtin_prefetch(vocabulary->bytes + vocabulary->offset[known[i]]);
+    for (int64_t i = 0; i < count; i++)
+      FACET_TRY(add_hashed(vocabulary, token[i].text, token[i].n_bytes, hash[i], &ids[first + i]));
+  }
   return FACET_OK;
 }
 

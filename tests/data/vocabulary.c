@@ -24,6 +24,35 @@ Test(vocabulary, ids_follow_the_order_of_adding) {
   facet_vocabulary_destroy(&v);
 }
 
+/* In any pieces, with repeats in one call, empty tokens and tables that grow meanwhile. */
+Test(vocabulary, many_are_added_as_one_by_one) {
+  enum { N = 5000 };
+  static char text[N][16];
+  static facet_token tokens[N];
+  static int64_t expected[N], ids[N];
+  facet_vocabulary *one, *many;
+  EXPECT_OK(facet_vocabulary_create("item", &one));
+  for (int i = 0; i < N; i++) {
+    const int n = i % 97 == 0 ? 0 : snprintf(text[i], sizeof text[i], "t%d", i * 7919 % 3001);
+    tokens[i] = (facet_token){text[i], (size_t)n};
+    EXPECT_OK(facet_vocabulary_add(one, text[i], (size_t)n, &expected[i]));
+  }
+  const int64_t pieces[] = {1, 31, 32, 33, 700, N};
+  for (int p = 0; p < 6; p++) {
+    EXPECT_OK(facet_vocabulary_create("item", &many));
+    for (int64_t first = 0, n; first < N; first += n) {
+      n = N - first < pieces[p] ? N - first : pieces[p];
+      EXPECT_OK(facet_vocabulary_add_many(many, tokens + first, n, ids + first));
+    }
+    cr_assert(memcmp(ids, expected, sizeof ids) == 0, "pieces of %d", (int)pieces[p]);
+    const int64_t size = facet_vocabulary_size(one);
+    cr_assert(facet_vocabulary_size(many) == size);
+    cr_assert(facet_vocabulary_hash_prefix(many, size) == facet_vocabulary_hash_prefix(one, size));
+    facet_vocabulary_destroy(&many);
+  }
+  facet_vocabulary_destroy(&one);
+}
+
 /* 100,000 tokens with 0 bytes, through a file and back. */
 Test(vocabulary, survives_a_file) {
   fixture f;

@@ -66,12 +66,58 @@ facet_status convert_raw_index(facet_vocabulary *raw, const delimited_reader *re
   return FACET_OK;
 }
 
-/* Reads one row; *event is complete when *is_good. */
+/* ---- rows whose tokens are looked up together, so that waits for memory overlap ------------------------------------- */
+
+#define BLOCK_ROWS 64
+
+typedef struct row_block {
+  int64_t n;
+  convert_event event[BLOCK_ROWS]; /* user and item are not known yet */
+  size_t begin[CONVERT_N_ENTITIES][BLOCK_ROWS], n_bytes[CONVERT_N_ENTITIES][BLOCK_ROWS]; /* tokens in text */
+  char *text;
+  size_t n_text, capacity;
+} row_block;
+
+static facet_status add_token(row_block *block, int entity, const delimited_reader *reader,
+                              const delimited_field *field) {
+  static const char *const what[CONVERT_N_ENTITIES] = {"user", "item"};
+  FACET_CHECK(field->n_bytes <= FACET_VOCABULARY_MAX_TOKEN_BYTES, FACET_ERROR_DATA,
+              "%s:%lld: %s: a token of %zu bytes, expected at most %zu", delimited_path(reader),
+              (long long)delimited_line(reader), what[entity], field->n_bytes, FACET_VOCABULARY_MAX_TOKEN_BYTES);
+  FACET_TRY(FACET_GROW(block->text, block->capacity, block->n_text + field->n_bytes, "rows of the log"));
+  memcpy(block->text + block->n_text, field->text, field->n_bytes);
+  block->begin[entity][block->n] = block->n_text;
+  block->n_bytes[entity][block->n] = field->n_bytes;
+  block->n_text += field->n_bytes;
+  return FACET_OK;
+}
+
+/* Gives the block's events their users and items, and the sorter the events. */
+static facet_status flush_block(conversion *self, row_block *block) {
+  int64_t ids[CONVERT_N_ENTITIES][BLOCK_ROWS];
+  for (int e = 0; e < CONVERT_N_ENTITIES; e++) {
+    facet_token tokens[BLOCK_ROWS];
+    for (int64_t i = 0; i < block->n; i++)
+      tokens[i] = (facet_token){block->text + block->begin[e][i], block->n_bytes[e][i]};
+    FACET_TRY(facet_vocabulary_add_many(self->entities[e].raw, tokens, block->n, ids[e]));
+  }
+  for (int64_t i = 0; i < block->n; i++) {
+    block->event[i].user = (int32_t)(ids[CONVERT_USER][i] - FACET_ID_FIRST);
+    block->event[i].item = (int32_t)(ids[CONVERT_ITEM][i] - FACET_ID_FIRST);
+    FACET_TRY(facet_sorter_add(self->sorter, &block->event[i]));
+  }
+  block->n = 0;
+  block->n_text = 0;
+  return FACET_OK;
+}
+
+/* Adds a row to the block, unless it is a bad one. */
 static facet_status read_row(conversion *self, const delimited_reader *reader, const log_columns *columns,
-                             const delimited_field *fields, int n, convert_event *event, bool *is_good) {
+                             const delimited_field *fields, int n, row_block *block) {
   const convert_file *file = &self->interactions;
   char number[32], expected_time[FACET_OPTION_MAX_TEXT + 32];
-  *is_good = false;
+  convert_event *event = &block->event[block->n];
+  event->row = self->counts.rows++;
   if (n != delimited_n_columns(reader)) {
     snprintf(number, sizeof number, "%d", n);
     char expected[64];
@@ -89,29 +135,27 @@ static facet_status read_row(conversion *self, const delimited_reader *reader, c
   if (columns->rating >= 0 && !delimited_double(&fields[columns->rating], &rating))
     return convert_bad_row(self, reader, file->rating, fields[columns->rating].text, "a number");
   event->is_positive = columns->rating < 0 || rating >= file->rating_at_least;
-  FACET_TRY(convert_raw_index(self->entities[CONVERT_USER].raw, reader, user->text, user->n_bytes, &event->user));
-  FACET_TRY(convert_raw_index(self->entities[CONVERT_ITEM].raw, reader, item->text, item->n_bytes, &event->item));
-  *is_good = true;
+  FACET_TRY(add_token(block, CONVERT_USER, reader, user));
+  FACET_TRY(add_token(block, CONVERT_ITEM, reader, item));
+  self->counts.below_rating += !event->is_positive;
+  block->n++;
   return FACET_OK;
 }
 
-static facet_status read_rows(conversion *self, delimited_reader *reader, const log_columns *columns) {
+static facet_status read_rows(conversion *self, delimited_reader *reader, const log_columns *columns,
+                              row_block *block) {
   facet_progress progress;
   facet_progress_start(&progress, "reading", "bytes", delimited_bytes_total(reader));
   for (;;) {
     const delimited_field *fields;
     int n;
-    bool is_good;
-    convert_event event = {.row = self->counts.rows};
     FACET_TRY(delimited_next(reader, &fields, &n));
     if (n == 0) break;
-    self->counts.rows++;
-    FACET_TRY(read_row(self, reader, columns, fields, n, &event, &is_good));
-    if (!is_good) continue;
-    if (!event.is_positive) self->counts.below_rating++;
-    FACET_TRY(facet_sorter_add(self->sorter, &event));
+    FACET_TRY(read_row(self, reader, columns, fields, n, block));
+    if (block->n == BLOCK_ROWS) FACET_TRY(flush_block(self, block));
     if (self->counts.rows % 4096 == 0) facet_progress_update(&progress, delimited_bytes_read(reader), NULL);
   }
+  FACET_TRY(flush_block(self, block));
   facet_progress_finish(&progress, delimited_bytes_read(reader), NULL);
   FACET_CHECK(self->counts.rows > 0, FACET_ERROR_DATA, "%s has no rows", delimited_path(reader));
   return FACET_OK;
@@ -137,7 +181,11 @@ facet_status convert_read_interactions(conversion *self) {
   FACET_TRY(facet_sorter_create(sizeof(convert_event), compare_events, convert_sort_bytes(self), NULL, &self->sorter));
   FACET_TRY(delimited_open(path, &format, &reader));
   facet_status status = find_columns(reader, &self->interactions, &columns);
-  if (status == FACET_OK) status = read_rows(self, reader, &columns);
+  row_block *block = NULL;
+  if (status == FACET_OK) status = FACET_ALLOC(block, 1, "rows of the log");
+  if (status == FACET_OK) status = read_rows(self, reader, &columns, block);
+  if (block) facet_memory_free(block->text);
+  facet_memory_free(block);
   delimited_close(&reader);
   FACET_TRY(status);
   return facet_sorter_finish(self->sorter);

@@ -20,7 +20,7 @@ static const char *const field_names[] = {"own", "joined", "all", NULL};
 
 typedef struct bench_data_arguments {
   const char *dataset, *split;
-  int64_t batch_size, length, shuffle_block, shuffle_window, prefetch;
+  int64_t batch_size, length, shuffle_block, shuffle_window, prefetch, readers;
   double seconds;
   int fields, order;
   bool newest_first, json;
@@ -74,6 +74,12 @@ static const facet_argument table[] = {
      .low = 1,
      .high = 64,
      .help = "data.prefetch, batches prepared ahead (default 2)"},
+    {.name = "--readers",
+     .type = FACET_ARGUMENT_INT,
+     .offset = FIELD(readers),
+     .low = 1,
+     .high = 64,
+     .help = "data.readers, threads that assemble batches (default 1)"},
     {.name = "--seconds",
      .type = FACET_ARGUMENT_DOUBLE,
      .offset = FIELD(seconds),
@@ -140,7 +146,7 @@ static facet_status read_for(facet_dataset *dataset, const facet_batch_layout *l
   for (int64_t epoch = 0; status == FACET_OK && !is_over; epoch++) {
     const facet_order order =
         facet_order_make(n, kind == ORDER_SHUFFLED, given->shuffle_block, given->shuffle_window, 1, epoch);
-    FACET_TRY(facet_loader_create(dataset, layout, order, 0, n, 1, given->prefetch, &loader));
+    FACET_TRY(facet_loader_create(dataset, layout, order, 0, n, 1, given->prefetch, given->readers, &loader));
     while (!is_over) {
       const facet_batch *batch;
       status = facet_loader_next(loader, &batch, &result->waited);
@@ -195,8 +201,10 @@ static facet_status batch_bytes(const facet_batch_layout *layout, size_t *n_byte
 static void print_head(const bench *self) {
   const bench_data_arguments *given = self->given;
   fprintf(self->out,
-          "%s/%s in batches of %lld samples, %lld of them (data.prefetch + 1); memcpy in one thread: %.1f GB/s\n\n",
-          given->dataset, given->split, (long long)given->batch_size, (long long)given->prefetch + 1, self->copy / 1e9);
+          "%s/%s in batches of %lld samples, %lld of them (data.prefetch + 1), %lld reading; memcpy in one thread: "
+          "%.1f GB/s\n\n",
+          given->dataset, given->split, (long long)given->batch_size, (long long)given->prefetch + 1,
+          (long long)given->readers, self->copy / 1e9);
   fprintf(self->out, "%-8s %-11s %10s %12s %10s %8s %10s %14s %10s\n", "fields", "order", "a batch", "samples/s",
           "M ids/s", "GB/s", "of memcpy", "GB/CPU second", "CPU s/GB");
 }
@@ -211,13 +219,14 @@ static void print_row(const bench *self, int fields, int order, const measuremen
 
 static facet_status print_json(const bench *self, int fields, int order, const measurement *m, size_t n_bytes) {
   const double n_id_bytes = 4.0 * (double)m->n_ids;
-  json_t *object = json_pack(
-      "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "data", self->given->dataset,
-      "split", self->given->split, "order", order_names[order], "fields", field_names[fields], "batch_size",
-      (json_int_t)self->given->batch_size, "batches", (json_int_t)m->n_batches, "samples", (json_int_t)m->n_samples,
-      "ids", (json_int_t)m->n_ids, "wall_seconds", m->wall, "cpu_seconds", m->cpu, "bytes_per_second",
-      n_id_bytes / m->wall, "bytes_per_cpu_second", n_id_bytes / m->cpu, "samples_per_second",
-      (double)m->n_samples / m->wall, "copy_bytes_per_second", self->copy, "batch_bytes", (json_int_t)n_bytes);
+  json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "data",
+                             self->given->dataset, "split", self->given->split, "order", order_names[order], "fields",
+                             field_names[fields], "batch_size", (json_int_t)self->given->batch_size, "readers",
+                             (json_int_t)self->given->readers, "batches", (json_int_t)m->n_batches, "samples",
+                             (json_int_t)m->n_samples, "ids", (json_int_t)m->n_ids, "wall_seconds", m->wall,
+                             "cpu_seconds", m->cpu, "bytes_per_second", n_id_bytes / m->wall, "bytes_per_cpu_second",
+                             n_id_bytes / m->cpu, "samples_per_second", (double)m->n_samples / m->wall,
+                             "copy_bytes_per_second", self->copy, "batch_bytes", (json_int_t)n_bytes);
   char *text = object ? json_dumps(object, JSON_REAL_PRECISION(6)) : NULL;
   json_decref(object);
   FACET_CHECK(text, FACET_ERROR_INTERNAL, "cannot allocate the result's text");
@@ -272,6 +281,7 @@ facet_status facet_bench_data(int argc, char **argv, FILE *out) {
                                 .shuffle_block = 256,
                                 .shuffle_window = 256,
                                 .prefetch = 2,
+                                .readers = 1,
                                 .seconds = 2,
                                 .fields = FIELDS_EACH,
                                 .order = N_ORDERS};

@@ -62,7 +62,7 @@ static facet_status check_batches(facet_executor *executor, facet_dataset *datas
   facet_order order = facet_order_make(n, config->data.order == FACET_ORDER_SHUFFLED, config->data.shuffle_block,
                                        config->data.shuffle_window, seed, 0);
   FACET_TRY(facet_loader_create(dataset, facet_executor_batch_layout(executor), order, 0, n, 1, config->data.prefetch,
-                                &loader));
+                                1, &loader));
   for (int64_t i = 0; i < arguments->batches; i++) {
     FACET_TRY_GOTO(status, done, facet_loader_next(loader, &batch, NULL));
     if (!batch) break;

@@ -233,8 +233,9 @@ void facet_config_destroy(facet_config **config) {
 /* Keys that only change speed, reporting or the length of the run. */
 static bool may_differ(const char *section, const char *key) {
   static const char *const keys[][2] = {
-      {"train", "threads"},   {"train", "log_every"}, {"train", "keep_checkpoints"}, {"train", "epochs"},
-      {"train", "max_steps"}, {"data", "prefetch"},   {"evaluate", "memory_mb"},     {"evaluate", "spill_directory"}};
+      {"train", "threads"}, {"train", "log_every"},    {"train", "keep_checkpoints"},
+      {"train", "epochs"},  {"train", "max_steps"},    {"data", "prefetch"},
+      {"data", "readers"},  {"evaluate", "memory_mb"}, {"evaluate", "spill_directory"}};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     if (strcmp(keys[i][0], section) == 0 && strcmp(keys[i][1], key) == 0) return true;
   }

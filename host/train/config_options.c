@@ -36,7 +36,9 @@ static const facet_option data_options[] = {
     INT(shuffle_window, "256", 0, 1e9,
         "Permuted blocks among which single rows are permuted; 0: the whole split at once."),
     INT(max_length, "0", 0, 1e6, "Newest events of each sequence that a sample sees; 0: max_length of the schema."),
-    INT(prefetch, "2", 1, 64, "Batches prepared ahead by the reader thread."),
+    INT(prefetch, "2", 1, 64, "Batches prepared ahead by the reader threads."),
+    INT(readers, "1", 1, 64,
+        "Threads that prepare batches; at most prefetch + 1 are used. The batches do not depend on it."),
     {0}};
 #undef VALUES
 

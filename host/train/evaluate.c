@@ -38,7 +38,9 @@ facet_status facet_evaluate(facet_executor *executor, facet_dataset *dataset, co
   facet_status status = FACET_OK;
   FACET_TRY_GOTO(status, done, FACET_ALLOC(logit, layout->batch_size, "logits of a batch"));
   FACET_TRY_GOTO(status, done, facet_metrics_create(&config->evaluate.metrics, &metrics));
-  FACET_TRY_GOTO(status, done, facet_loader_create(dataset, layout, order, 0, n, 1, config->data.prefetch, &loader));
+  FACET_TRY_GOTO(
+      status, done,
+      facet_loader_create(dataset, layout, order, 0, n, 1, config->data.prefetch, config->data.readers, &loader));
   FACET_TRY_GOTO(status, done, score_all(executor, loader, config, logit, metrics, sink, context));
   status = facet_metrics_compute(metrics, result);
 done:

@@ -224,8 +224,8 @@ static facet_status load_batch(tracer *t, const facet_batch **batch) {
   const facet_order order = facet_order_make(n, data->order == FACET_ORDER_SHUFFLED, data->shuffle_block,
                                              data->shuffle_window, (uint64_t)t->config->train.seed, 0);
   const int64_t last = first + micro_batch < n ? first + micro_batch : n;
-  FACET_TRY(
-      facet_loader_create(t->dataset, facet_executor_batch_layout(t->executor), order, first, last, 1, 0, &t->loader));
+  FACET_TRY(facet_loader_create(t->dataset, facet_executor_batch_layout(t->executor), order, first, last, 1, 0, 1,
+                                &t->loader));
   return facet_loader_next(t->loader, batch, NULL);
 }
 

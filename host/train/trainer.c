@@ -47,7 +47,7 @@ static facet_status begin_update(facet_trainer *t) {
   facet_order order = facet_order_make(n, data->order == FACET_ORDER_SHUFFLED, data->shuffle_block,
                                        data->shuffle_window, (uint64_t)t->state.seed, t->state.epoch);
   return facet_loader_create(t->train, facet_executor_batch_layout(t->train_executor), order, t->state.position, n,
-                             t->config->train.accumulate, data->prefetch, &t->loader);
+                             t->config->train.accumulate, data->prefetch, data->readers, &t->loader);
 }
 
 static facet_status next_batch(facet_trainer *t, const facet_batch **batch) {

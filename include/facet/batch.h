@@ -53,8 +53,8 @@ void facet_batch_destroy(facet_batch **batch);
 /* Fills the batch with n ≤ B rows of the data set: windows into histories, joins, bags. Errors name file, data set,
  * row, value and what was expected (an id outside its vocabulary, NaN, a label other than 0 or 1, a negative or
  * non-finite weight, a window outside the events or longer than the schema allows); the batch's content is then
- * undefined. So is a part that has become shorter since it was opened, however little. Ids must lie inside the vocabularies of the layout's schema and of the data set's. Used by one thread at a
- * time on a data set. Times are not looked at: facet_shard_verify does. */
+ * undefined. So is a part that has become shorter since it was opened, however little. Ids must lie inside the vocabularies of the layout's schema and of the data set's. Several threads may
+ * fill batches of their own from one data set. Times are not looked at: facet_shard_verify does. */
 facet_status facet_batch_assemble(facet_dataset *dataset, const int64_t *rows, int64_t n, facet_batch *batch);
 
 /* ---- order --------------------------------------------------------------------------------------------------- */
@@ -83,17 +83,19 @@ void facet_order_rows(const facet_order *order, int64_t position, int64_t n, int
 
 /* ---- loader -------------------------------------------------------------------------------------------------- */
 
-/* Prepares batches ahead in a background thread (double buffering with `prefetch` + 1 batches). */
+/* Prepares batches ahead in background threads, in `prefetch` + 1 batches that are used in turn. */
 typedef struct facet_loader facet_loader;
 
 /* Delivers positions start … stop − 1 of the order in batches of the layout's size; the last one is padded. Data set
- * and layout are borrowed until destroy; nothing else may assemble from the data set meanwhile. With align > 1 the
- * number of batches is rounded up to a multiple of it by batches of padding only (accumulation). */
+ * and layout are borrowed until destroy. With align > 1 the number of batches is rounded up to a multiple of it by
+ * batches of padding only (accumulation). `readers` threads (at most as many as batches) change the speed, nothing
+ * else. */
 facet_status facet_loader_create(facet_dataset *dataset, const facet_batch_layout *layout, facet_order order,
-                                 int64_t start, int64_t stop, int64_t align, int64_t prefetch, facet_loader **loader);
+                                 int64_t start, int64_t stop, int64_t align, int64_t prefetch, int64_t readers,
+                                 facet_loader **loader);
 /* The next batch, or NULL at the end. Valid until the next call of facet_loader_next, which takes it back. Adds the
- * seconds spent waiting to *wait_seconds (may be NULL). An error of the reader thread is returned here, in order. */
+ * seconds spent waiting to *wait_seconds (may be NULL). An error of a reader is returned here, in order. */
 facet_status facet_loader_next(facet_loader *loader, const facet_batch **batch, double *wait_seconds);
-void facet_loader_destroy(facet_loader **loader); /* stops the thread */
+void facet_loader_destroy(facet_loader **loader); /* stops the threads */
 
 #endif

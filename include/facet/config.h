@@ -49,7 +49,8 @@ typedef struct facet_data_options {
   int64_t shuffle_block;  /* rows that stay together when blocks are permuted */
   int64_t shuffle_window; /* blocks among which rows are permuted; 0: the whole set */
   int64_t max_length;     /* newest events of a sequence that a sample sees; 0: the schema's max_length */
-  int64_t prefetch;       /* batches prepared ahead by the reader thread */
+  int64_t prefetch;       /* batches prepared ahead by the reader threads */
+  int64_t readers;        /* threads that prepare them */
 } facet_data_options;
 
 typedef struct facet_optimizer_options {
@@ -127,7 +128,7 @@ facet_status facet_config_print(const facet_config *config, FILE *stream);
 void facet_config_print_reference(FILE *stream, bool markdown);
 
 /* Compares two configurations key by key; *key (a static or thread-local string "section.key") is NULL if equal. Keys that only
- * change speed or reporting (threads, log_every, prefetch, keep_checkpoints, memory_mb, spill_directory, epochs,
+ * change speed or reporting (threads, log_every, prefetch, readers, keep_checkpoints, memory_mb, spill_directory, epochs,
  * max_steps) may differ between a run and its resume and are skipped. */
 facet_status facet_config_difference(const facet_config *a, const facet_config *b, const char **key);
 

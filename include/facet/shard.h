@@ -90,7 +90,7 @@ facet_column *facet_shard_starts(facet_shard *shard, int sequence);
 facet_column *facet_shard_lengths(facet_shard *shard, int sequence);
 
 /* Rows first … first + n − 1 converted to the destination's type; errors name file, data set and row. The caller has checked the
- * range against facet_column_n_rows. Not safe from two threads at once on one column. */
+ * range against facet_column_n_rows. Safe from several threads. */
 int64_t facet_column_n_rows(const facet_column *column);
 facet_status facet_column_read_int32(facet_column *column, int64_t first, int64_t n, int32_t *out);
 facet_status facet_column_read_int64(facet_column *column, int64_t first, int64_t n, int64_t *out);

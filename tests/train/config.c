@@ -222,9 +222,9 @@ Test(config, a_written_configuration_reads_back) {
 }
 
 Test(config, difference_names_the_key_and_skips_speed_and_length) {
-  static const char *const same[] = {"train.threads=3",      "train.log_every=7",          "train.keep_checkpoints=9",
-                                     "train.epochs=5",       "train.max_steps=6",          "data.prefetch=4",
-                                     "evaluate.memory_mb=9", "evaluate.spill_directory=/x"};
+  static const char *const same[] = {"train.threads=3", "train.log_every=7",    "train.keep_checkpoints=9",
+                                     "train.epochs=5",  "train.max_steps=6",    "data.prefetch=4",
+                                     "data.readers=2",  "evaluate.memory_mb=9", "evaluate.spill_directory=/x"};
   static const char *const others[] = {"train.batch_size=64",    "optimizer.beta1=0.8",      "data.path=/y",
                                        "evaluate.max_samples=5", "data.order=chronological", "train.monitor=ne"};
   const char *key;

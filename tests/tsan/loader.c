@@ -49,7 +49,7 @@ static facet_status take(facet_loader *loader, int most, int *n_batches, double 
 
 static facet_status start(const opened *it, int64_t prefetch, facet_loader **loader) {
   facet_order order = facet_order_make(FIXTURE_SAMPLES, true, 4, 3, 1, 0);
-  return facet_loader_create(it->dataset, it->layout, order, 0, FIXTURE_SAMPLES, 2, prefetch, loader);
+  return facet_loader_create(it->dataset, it->layout, order, 0, FIXTURE_SAMPLES, 2, prefetch, 2, loader);
 }
 
 static facet_status whole_epoch(const opened *it, double *sum) {

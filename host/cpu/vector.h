@@ -35,6 +35,9 @@ typedef struct facet_vector {
   void (*softplus)(int64_t n, const facet_real *x, facet_real *y); /* log(1 + e^x) */
   void (*tanh)(int64_t n, const facet_real *x, facet_real *y);
 
+  /* y = x rounded to bf16 (its upper 16 bits), to nearest, ties to even; NaN stays. Of floats, in both builds. */
+  void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
+
   /* y += a x. */
   void (*axpy)(int64_t n, facet_real a, const facet_real *x, facet_real *y);
   /* y = a y. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu/gemm.h"
 #include "cpu/vector.h"
 #include "facet/backend.h"
 #include "facet/memory.h"
@@ -76,6 +77,11 @@ static facet_op_kernels cpu_kernels(const facet_op *op) {
   return (facet_op_kernels){.forward = op->forward, .backward = op->backward};
 }
 
+static facet_status cpu_check_precision(facet_device *device, facet_precision precision) {
+  (void)device;
+  return precision == FACET_PRECISION_BF16 ? facet_gemm_check_bf16() : FACET_OK;
+}
+
 static facet_status cpu_assemble(facet_device *device, facet_dataset *dataset, const int64_t *rows, int64_t n,
                                  facet_batch *batch) {
   (void)device;
@@ -107,6 +113,7 @@ const facet_backend facet_backend_cpu = {
     .copy_in = cpu_copy_in,
     .copy_out = cpu_copy_out,
     .fill = cpu_fill,
+    .check_precision = cpu_check_precision,
     .kernels = cpu_kernels,
     .assemble = cpu_assemble,
     .run = cpu_run,

@@ -13,3 +13,9 @@ facet_status facet_device_open(const char *name, facet_device **device) {
 void facet_device_close(facet_device **device) {
   if (*device) (*device)->backend->close(device);
 }
+
+facet_status facet_device_set_precision(facet_device *device, facet_precision precision) {
+  FACET_TRY(device->backend->check_precision(device, precision));
+  device->precision = precision;
+  return FACET_OK;
+}

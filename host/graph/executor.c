@@ -85,6 +85,7 @@ static void prepare_call(facet_executor *executor, int64_t i) {
   }
   if (plan->saved[i] >= 0) call->saved = executor->memory + plan->buffer[plan->saved[i]].offset;
   if (node->scratch_bytes) call->scratch = executor->memory + plan->report.arena;
+  call->precision = executor->device->precision;
   call->run = &executor->run;
   executor->order[i] = call;
 }

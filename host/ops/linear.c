@@ -1,6 +1,8 @@
 /* linear: x [.., n] → y [.., m]: z = x W + b, y = act(z); W [n, m], b [m].
  *
- *   dz = act'(z) dy,   dx += dz Wᵀ,   dW += xᵀ dz,   db += Σ_rows dz */
+ *   dz = act'(z) dy,   dx += dz Wᵀ,   dW += xᵀ dz,   db += Σ_rows dz
+ *
+ * With bf16 products, x, W and dz are rounded before them, in scratch. */
 #include "cpu/activation.h"
 #include "cpu/columns.h"
 #include "cpu/gemm.h"
@@ -30,7 +32,8 @@ static facet_status linear_shape(facet_op_rule *rule) {
   size_t z_bytes = (size_t)facet_shape_elements(&rule->out_shape[0]) * sizeof(facet_real);
   size_t dz_bytes = params->activation == FACET_ACTIVATION_NONE ? 0 : z_bytes;
   rule->saved_bytes = params->activation == FACET_ACTIVATION_SWISH ? z_bytes : 0; /* z */
-  rule->scratch_bytes = facet_columns_scratch_bytes(1, m) + dz_bytes;             /* column sums, then dz */
+  size_t factors = (size_t)(facet_shape_elements(x) + facet_shape_elements(weight)) + z_bytes / sizeof(facet_real);
+  rule->scratch_bytes = facet_columns_scratch_bytes(1, m) + dz_bytes + factors * sizeof(facet_bf16);
   return FACET_OK;
 }
 
@@ -45,40 +48,96 @@ static void linear_cost(const facet_op_rule *rule, facet_cost *cost) {
   cost->backward_bytes = (3 * rows * n + 3 * n * m + rows * m * (act > 0 ? 2 : 1)) * sizeof(facet_real);
 }
 
+typedef struct linear_sizes {
+  int64_t rows, n, m;
+} linear_sizes;
+
+static linear_sizes sizes_of(const facet_op_call *call) {
+  return (linear_sizes){.rows = facet_shape_rows(&call->in_shape[0]),
+                        .n = facet_shape_last(&call->in_shape[0]),
+                        .m = facet_shape_last(&call->out_shape[0])};
+}
+
+/* Scratch: column sums; dz where there is an activation; x, W and dz in bf16. */
+typedef struct linear_scratch {
+  double *sums;
+  facet_real *dz;
+  facet_bf16 *x16, *weight16, *dz16;
+} linear_scratch;
+
+static linear_scratch scratch_of(const facet_op_call *call, const linear_sizes *s) {
+  const facet_linear_params *params = call->params;
+  linear_scratch w = {.sums = call->scratch};
+  w.dz = (facet_real *)(void *)((char *)call->scratch + facet_columns_scratch_bytes(1, s->m));
+  w.x16 = (facet_bf16 *)(void *)(w.dz + (params->activation == FACET_ACTIVATION_NONE ? 0 : s->rows * s->m));
+  w.weight16 = w.x16 + s->rows * s->n;
+  w.dz16 = w.weight16 + s->n * s->m;
+  return w;
+}
+
+static facet_status multiply(const facet_op_call *call, const linear_sizes *s, facet_real *z) {
+  if (call->precision == FACET_PRECISION_FLOAT32)
+    return facet_gemm(false, false, s->rows, s->m, s->n, 1, call->in[0], s->n, call->in[1], s->m, 0, z, s->m);
+  const linear_scratch w = scratch_of(call, s);
+  facet_to_bf16(s->rows * s->n, call->in[0], w.x16);
+  facet_to_bf16(s->n * s->m, call->in[1], w.weight16);
+  return facet_gemm_bf16(false, false, s->rows, s->m, s->n, w.x16, w.weight16, false, z);
+}
+
 static facet_status linear_forward(const facet_op_call *call) {
   const facet_linear_params *params = call->params;
   const facet_vector *vector = facet_vector_get();
-  int64_t rows = facet_shape_rows(&call->in_shape[0]), n = facet_shape_last(&call->in_shape[0]);
-  int64_t m = facet_shape_last(&call->out_shape[0]);
+  const linear_sizes s = sizes_of(call);
+  const int64_t m = s.m;
   facet_real *y = call->out[0];
   const facet_real *bias = call->n_inputs > 2 ? call->in[2] : NULL;
   facet_real *z = params->activation == FACET_ACTIVATION_SWISH ? call->saved : y;
-  FACET_TRY(facet_gemm(false, false, rows, m, n, 1, call->in[0], n, call->in[1], m, 0, z, m));
+  FACET_TRY(multiply(call, &s, z));
   if (!bias && params->activation == FACET_ACTIVATION_NONE) return FACET_OK;
 #pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < rows; i++) {
+  for (int64_t i = 0; i < s.rows; i++) {
     if (bias) vector->axpy(m, 1, bias, z + i * m);
     facet_activation_apply(params->activation, m, z + i * m, y + i * m);
   }
   return FACET_OK;
 }
 
+/* dx and dW. */
+static facet_status multiply_back(const facet_op_call *call, const linear_sizes *s, const facet_real *dz) {
+  const int64_t rows = s->rows, n = s->n, m = s->m;
+  facet_real *dx = call->d_in[0], *d_weight = call->d_in[1];
+  if (call->precision == FACET_PRECISION_FLOAT32) {
+    if (dx) FACET_TRY(facet_gemm(false, true, rows, n, m, 1, dz, m, call->in[1], m, call->store[0] ? 0 : 1, dx, n));
+    if (d_weight) FACET_TRY(facet_gemm(true, false, n, m, rows, 1, call->in[0], n, dz, m, 1, d_weight, m));
+    return FACET_OK;
+  }
+  const linear_scratch w = scratch_of(call, s);
+  facet_to_bf16(rows * m, dz, w.dz16);
+  if (dx) {
+    facet_to_bf16(n * m, call->in[1], w.weight16);
+    FACET_TRY(facet_gemm_bf16(false, true, rows, n, m, w.dz16, w.weight16, !call->store[0], dx));
+  }
+  if (d_weight) {
+    facet_to_bf16(rows * n, call->in[0], w.x16);
+    FACET_TRY(facet_gemm_bf16(true, false, n, m, rows, w.x16, w.dz16, true, d_weight));
+  }
+  return FACET_OK;
+}
+
 static facet_status linear_backward(const facet_op_call *call) {
   const facet_linear_params *params = call->params;
-  int64_t rows = facet_shape_rows(&call->in_shape[0]), n = facet_shape_last(&call->in_shape[0]);
-  int64_t m = facet_shape_last(&call->out_shape[0]);
+  const linear_sizes s = sizes_of(call);
+  const linear_scratch w = scratch_of(call, &s);
+  const int64_t m = s.m;
   const facet_real *dz = call->d_out[0], *y = call->out[0], *z = call->saved;
   if (params->activation != FACET_ACTIVATION_NONE) {
-    facet_real *own = (facet_real *)((char *)call->scratch + facet_columns_scratch_bytes(1, m));
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < rows; i++)
-      facet_activation_derive(params->activation, m, z ? z + i * m : NULL, y + i * m, dz + i * m, false, own + i * m);
-    dz = own;
+    for (int64_t i = 0; i < s.rows; i++)
+      facet_activation_derive(params->activation, m, z ? z + i * m : NULL, y + i * m, dz + i * m, false, w.dz + i * m);
+    dz = w.dz;
   }
-  if (call->d_in[0])
-    FACET_TRY(facet_gemm(false, true, rows, n, m, 1, dz, m, call->in[1], m, call->store[0] ? 0 : 1, call->d_in[0], n));
-  if (call->d_in[1]) FACET_TRY(facet_gemm(true, false, n, m, rows, 1, call->in[0], n, dz, m, 1, call->d_in[1], m));
-  if (call->n_inputs > 2 && call->d_in[2]) facet_columns_add_sum(rows, m, dz, call->scratch, call->d_in[2]);
+  FACET_TRY(multiply_back(call, &s, dz));
+  if (call->n_inputs > 2 && call->d_in[2]) facet_columns_add_sum(s.rows, m, dz, w.sums, call->d_in[2]);
   return FACET_OK;
 }
 

@@ -11,6 +11,7 @@ static const char *const order_names[] = {"shuffled", "chronological", NULL};
 static const char *const dense_names[] = {"sgd", "adagrad", "adam", "adamw", NULL};
 static const char *const sparse_names[] = {"sgd", "adagrad", "rowwise_adagrad", "lazy_adam", NULL};
 static const char *const schedule_names[] = {"constant", "cosine", "exponential", "plateau", NULL};
+static const char *const precision_names[] = {"float32", "bf16", NULL};
 static const char *const gauc_names[] = {"samples", "positives", "none", NULL};
 
 /* An option is the field of the same name in VALUES, or in a struct there. */
@@ -79,6 +80,9 @@ static const facet_option train_options[] = {
     INT(epochs, "1", 1, 1e9, "Passes over the training split."),
     INT(max_steps, "0", 0, MAX_COUNT, "Updates after which training ends; 0: no limit."),
     INT(seed, "1", 0, 9007199254740991.0, "Seed of initial values, order of the samples and dropout."),
+    CHOICE(precision, "float32", precision_names,
+           "Factors of dense products, also in evaluation; bf16 needs a CPU with AVX512-BF16. Sums, losses, norms, "
+           "scores and tables stay float32."),
     INT(threads, "0", 0, 1024, "Threads; 0: OMP_NUM_THREADS, or all cores."),
     INT(log_every, "100", 1, MAX_COUNT, "Steps between log lines."),
     INT(evaluate_every, "0", 0, MAX_COUNT, "Steps between evaluations; 0: at the end of each epoch."),

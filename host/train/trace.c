@@ -171,6 +171,7 @@ static facet_status write_gradients(tracer *t) {
 static facet_status build(tracer *t) {
   const facet_config *config = t->config;
   FACET_TRY(facet_device_open("cpu", &t->device));
+  FACET_TRY(facet_device_set_precision(t->device, (facet_precision)config->train.precision));
   FACET_TRY(facet_dataset_open(config->data_path, config->data.train, &t->dataset));
   FACET_TRY(facet_parameters_create(&t->parameters));
   FACET_TRY(facet_model_build(config->model, config->model_options, FACET_PROGRAM_TRAIN,

@@ -212,6 +212,7 @@ static int64_t samples_left(const facet_trainer *t) {
 facet_status facet_trainer_open(facet_trainer *t) {
   if (t->config->train.threads > 0) omp_set_num_threads((int)t->config->train.threads);
   FACET_TRY(facet_device_open(t->request->device, &t->device));
+  FACET_TRY(facet_device_set_precision(t->device, (facet_precision)t->config->train.precision));
   FACET_TRY(open_data(t));
   FACET_TRY(build(t));
   return name_parts(t);

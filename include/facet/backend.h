@@ -30,6 +30,8 @@ typedef struct facet_backend {
   facet_status (*copy_out)(facet_device *device, void *host_memory, const void *device_memory, size_t n_bytes);
   facet_status (*fill)(facet_device *device, void *memory, int byte, size_t n_bytes);
 
+  /* Fails with FACET_ERROR_DEVICE, naming what is missing, where products of this precision are not possible. */
+  facet_status (*check_precision)(facet_device *device, facet_precision precision);
   /* Kernels of an operator; NULL members where the backend has none. A GPU looks op->name up in its own table. */
   facet_op_kernels (*kernels)(const facet_op *op);
   /* Fills a batch (windows, joins, bags); called from the reader thread. */
@@ -43,6 +45,7 @@ typedef struct facet_backend {
 struct facet_device {
   const facet_backend *backend;
   int index;
+  facet_precision precision; /* of executors that are created from now on; float32 when opened */
 };
 
 extern const facet_backend facet_backend_cpu;
@@ -50,5 +53,6 @@ extern const facet_backend facet_backend_cpu;
 /* Opens "cpu" or, where the CUDA library is present, "cuda" or "cuda:1"; FACET_ERROR_DEVICE with a reason otherwise. */
 facet_status facet_device_open(const char *name, facet_device **device);
 void facet_device_close(facet_device **device);
+facet_status facet_device_set_precision(facet_device *device, facet_precision precision);
 
 #endif

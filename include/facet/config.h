@@ -79,6 +79,7 @@ typedef struct facet_train_options {
   int64_t epochs;
   int64_t max_steps; /* 0: no limit */
   int64_t seed;
+  int precision;            /* facet_precision of products */
   int64_t threads;          /* 0: OMP_NUM_THREADS or all cores */
   int64_t log_every;        /* steps */
   int64_t evaluate_every;   /* steps; 0: at the end of each epoch */

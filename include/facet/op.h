@@ -21,6 +21,9 @@
 
 typedef struct facet_table facet_table;
 
+/* Of the factors of dense products (linear layers and the denoiser's); sums, and everything else, are float32. */
+typedef enum facet_precision { FACET_PRECISION_FLOAT32, FACET_PRECISION_BF16 } facet_precision;
+
 /* What an operator may know about the present step. In training the random counter is (step, micro_step, position of
  * the row in the global micro-batch); in evaluation it is the data set's row (facet/rng.h). */
 typedef struct facet_run {
@@ -79,6 +82,7 @@ typedef struct facet_op_call {
   bool store[FACET_OP_MAX_INPUTS];       /* with backward_stores: write every element of d_in[i], which holds garbage */
   facet_real *d_out[FACET_OP_MAX_OUTPUTS]; /* NULL for integer outputs; zero where nothing flowed back */
   void *saved, *scratch;
+  facet_precision precision; /* of products; an operator may be more precise */
   const facet_run *run;
 } facet_op_call;
 

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli/tiny.h"
+#include "cpu/gemm.h"
 
 TestSuite(train_options, .init = tiny_create, .fini = tiny_remove, .timeout = 120);
 
@@ -248,4 +249,31 @@ Test(train_options, prefetch_and_compression_change_no_bit) {
   snprintf(arguments, sizeof arguments, "--set data.path=%s", tiny_path("compressed"));
   tiny_train_ok("c", arguments);
   tiny_expect_same_run("a", "c");
+}
+
+/* ---- precision --------------------------------------------------------------------------------------------------- */
+
+Test(train_options, bf16_learns_almost_like_float32) {
+  if (facet_gemm_check_bf16() != FACET_OK) {
+    EXPECT_EXIT(FACET_ERROR_DEVICE, tiny_train("run", "--set train.precision=bf16"), "this CPU lacks avx512_bf16");
+    return;
+  }
+  const char *arguments = "--set train.epochs=4 --set train.log_every=23 --set optimizer.learning_rate=0.01 "
+                          "--set model.embedding_init=0.1";
+  char more[256];
+  tiny_train_ok("float32", arguments);
+  snprintf(more, sizeof more, "%s --set train.precision=bf16", arguments);
+  tiny_train_ok("bf16", more);
+  expect_learns("bf16", "bf16");
+  const double a = tiny_last("float32", "train", "loss"), b = tiny_last("bf16", "train", "loss");
+  cr_assert(a != b && fabs(a - b) < 0.01, "the losses end at %g and %g", a, b);
+  EXPECT_EXIT(0, program_run("evaluate %s", tiny_path("bf16")), "auc");
+  EXPECT_EXIT(FACET_ERROR_USAGE, tiny_train("bf16", "%s --set train.epochs=5", arguments), "train.precision");
+}
+
+Test(train_options, the_double_build_has_no_bf16) {
+  EXPECT_EXIT(FACET_ERROR_DEVICE,
+              program_shell("${FACET}_f64 train %s --output %s --set train.precision=bf16", tiny_path("c.yaml"),
+                            tiny_path("double")),
+              "the build in double precision");
 }

@@ -243,6 +243,37 @@ Test(vector, adagrad) {
   for_each(check_adagrad);
 }
 
+/* Rounding to nearest, ties to even, is what adding half of the last kept place in double does. */
+static void check_to_bf16(const facet_vector *vector) {
+  enum { MANY = 1 << 16 };
+  static float x[MANY + 3];
+  static uint16_t y[MANY + 3];
+  static const struct {
+    uint32_t bits;
+    uint16_t expected;
+  } cases[] = {{0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f808001, 0x3f81}, {0x3f818000, 0x3f82},
+               {0x7f7fffff, 0x7f80}, {0x7f800000, 0x7f80}, {0xff800000, 0xff80}, {0x7f800001, 0x7fc0},
+               {0xffffffff, 0xffff}, {0x80000001, 0x8000}, {0x00018000, 0x0002}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    memcpy(x, &cases[i].bits, sizeof *x);
+    vector->to_bf16(1, x, y);
+    cr_assert_eq(y[0], cases[i].expected, "%s: %08x becomes %04x, expected %04x", vector->name, cases[i].bits, y[0],
+                 cases[i].expected);
+  }
+  for (int i = 0; i < MANY + 3; i++) x[i] = (float)(i - MANY / 2) * 0.37f;
+  vector->to_bf16(MANY + 3, x, y);
+  for (int i = 0; i < MANY + 3; i++) {
+    uint32_t bits = (uint32_t)y[i] << 16;
+    float back;
+    memcpy(&back, &bits, sizeof back);
+    cr_assert(fabsf(back - x[i]) <= fabsf(x[i]) / 256, "%s: %g becomes %g", vector->name, (double)x[i], (double)back);
+  }
+}
+
+Test(vector, to_bf16) {
+  for_each(check_to_bf16);
+}
+
 Test(vector, selection) {
   facet_environment environment = {.isa = "portable", .log = FACET_LOG_INFO};
   facet_environment_set(&environment);

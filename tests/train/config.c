@@ -226,7 +226,8 @@ Test(config, difference_names_the_key_and_skips_speed_and_length) {
                                      "train.epochs=5",  "train.max_steps=6",    "data.prefetch=4",
                                      "data.readers=2",  "evaluate.memory_mb=9", "evaluate.spill_directory=/x"};
   static const char *const others[] = {"train.batch_size=64",    "optimizer.beta1=0.8",      "data.path=/y",
-                                       "evaluate.max_samples=5", "data.order=chronological", "train.monitor=ne"};
+                                       "evaluate.max_samples=5", "data.order=chronological", "train.monitor=ne",
+                                       "train.precision=bf16"};
   const char *key;
   facet_config *a = load_good("data: {path: /x}\n", NULL, 0), *b = load_good("data: {path: /x}\n", same, 8);
   cr_assert(facet_config_difference(a, b, &key) == FACET_OK && !key, "%s", key);

@@ -145,6 +145,17 @@ static void vector_tanh(int64_t n, const facet_real *x, facet_real *y) {
   }
 }
 
+/* Adding 0x7fff, and 1 more where the kept part is odd, carries into the kept part as rounding to nearest even does. */
+static void vector_to_bf16(int64_t n, const float *restrict x, uint16_t *restrict y) {
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, sizeof bits);
+    uint32_t rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    uint32_t quiet = bits | 0x400000; /* a NaN must not be rounded to infinity */
+    y[i] = (uint16_t)(((bits & 0x7fffffff) > 0x7f800000 ? quiet : rounded) >> 16);
+  }
+}
+
 /* ---- linear algebra on ranges ----------------------------------------------------------------------------------- */
 
 static void vector_axpy(int64_t n, facet_real a, const facet_real *restrict x, facet_real *restrict y) {
@@ -293,6 +304,7 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .sigmoid = vector_sigmoid,
     .softplus = vector_softplus,
     .tanh = vector_tanh,
+    .to_bf16 = vector_to_bf16,
     .axpy = vector_axpy,
     .scale = vector_scale,
     .dot = vector_dot,

@@ -3,8 +3,6 @@
 # Usage: tools/demo.sh    about three minutes on two cores, installation aside. Everything it makes is in build/ and demo/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# threads that spin at barriers stand in each other's way where other programs use the cores, too
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 step() { printf '\n== %s\n' "$*"; }
 
 step "1/5 packages"

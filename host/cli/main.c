@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,11 +14,13 @@
 #include "facet/registry.h"
 
 #define MAX_COMMANDS 64
+#define SPIN_COUNT "1000"
 
 static const char environment_help[] =
     "Environment:\n"
     "  OMP_NUM_THREADS=N          threads\n"
-    "  OMP_WAIT_POLICY=passive    threads sleep where they wait, for machines that other programs use, too\n"
+    "  OMP_WAIT_POLICY=passive|active, GOMP_SPINCOUNT=N\n"
+    "                             how long threads spin where they wait (default: GOMP_SPINCOUNT=" SPIN_COUNT ")\n"
     "  FACET_LOG=quiet|info|debug amount of log output (default info)\n"
     "  FACET_ISA=avx512|avx2|portable\n"
     "                             vector code to use (default: the best that this CPU has)\n"
@@ -103,7 +106,18 @@ static facet_status close_output(void) {
   return FACET_OK;
 }
 
+/* Threads of libgomp spin for milliseconds before they sleep, unless told otherwise: on a machine that other programs
+ * use, too, they take the cores from those they wait for, and a run is twenty times slower. Some microseconds cover the
+ * waits inside a step. libgomp reads the environment when it is loaded, before main, so the program starts again. */
+static void limit_spinning(char **argv) {
+  if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+  setenv("GOMP_SPINCOUNT", SPIN_COUNT, 1);
+  execv("/proc/self/exe", argv);
+  unsetenv("GOMP_SPINCOUNT"); /* no /proc: slower on a busy machine, and otherwise the same */
+}
+
 int main(int argc, char **argv) {
+  limit_spinning(argv);
   signal(SIGPIPE, SIG_IGN); /* a run outlives the reader of its output */
   signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, as on a full disk */
   setvbuf(stdout, NULL, _IOLBF, 0);

@@ -168,7 +168,6 @@ Test(resume, after_a_signal_during_an_evaluation) {
 Test(resume, with_two_threads) {
   static const char *const sets[] = {"train.threads=2", "train.batch_size=1440", "train.epochs=150", NULL};
   static const char arguments[] = "--set train.threads=2 --set train.batch_size=1440 --set train.epochs=150";
-  setenv("OMP_WAIT_POLICY", "passive", 1); /* other tests want the cores, too */
   tiny_train_ok("parallel", arguments);
   stop_again_and_again("run", SIGTERM, 50, sets);
   tiny_expect_same_run("parallel", "run");

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Prints the path of a Python that has the packages of tools/requirements.txt, in a private environment outside the
-# source tree; creates it when it is missing. Exits 77 with one line on stderr when the packages cannot be had.
+# source tree, one per list of packages; creates it when it is missing. Exits 77 with one line on stderr when the
+# packages cannot be had.
 set -euo pipefail
 requirements=$(cd "$(dirname "$0")" && pwd)/requirements.txt
-environment=${XDG_CACHE_HOME:-$HOME/.cache}/facet/venv
+environment=${XDG_CACHE_HOME:-$HOME/.cache}/facet/venv-$(sha256sum <"$requirements" | cut -c1-12)
 
 if ! cmp -s "$requirements" "$environment/requirements.txt"; then
   rm -rf "$environment"

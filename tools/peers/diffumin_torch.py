@@ -73,6 +73,7 @@ class DiffuMIN(Peer):
         self.history = option["history"] or next(iter(schema.max_length))
         self.newest_first = self.history if option["recent_first"] else None
         self.schedule = Schedule(option, next(iter(p.values())))
+        self.compiled = False  # the parts are compiled
 
     # interests
     def route(self, e, o, length):
@@ -111,64 +112,91 @@ class DiffuMIN(Peer):
             k = torch.maximum(k, (n * share + 999_999) // 1_000_000)
         if option["top_k"] >= s.shape[1]:
             return torch.ones_like(candidates)
-        order = s.masked_fill(~candidates, -math.inf).sort(dim=1, descending=True, stable=True).indices
-        places = torch.arange(s.shape[1], device=s.device)[:, None].expand_as(order)
-        rank = torch.empty_like(order).scatter_(1, order, places)
-        return rank < torch.minimum(k, n)[..., None]
+        k = torch.minimum(k, n)[:, None]  # [B, 1, 1]
+        score = s.detach().masked_fill(~candidates, -math.inf).transpose(1, 2)  # [B, c, L]
+        largest = score.topk(int(k.max()), sorted=True).values
+        smallest = largest.gather(-1, (k - 1).clamp_min(0).expand(-1, s.shape[-1], 1))  # the k-th of each channel
+        above, equal = score > smallest, score == smallest
+        taken = above | equal & (equal.cumsum(-1) + above.sum(-1, keepdim=True) <= k)
+        return taken.transpose(1, 2)
 
     # transformer layers
     def attention(self, name, h, memory, n_keys, mask=None):
         """Multi-head attention of the rows h [N, n, d] to memory [N, m, d], without biases."""
         heads, d = self.option["heads"], h.shape[-1]
-        q, k, v = (self.linear(f"{name}.{part}", x, bias=False).unflatten(-1, (heads, d // heads)).transpose(1, 2)
-                   for part, x in (("q", h), ("k", memory), ("v", memory)))
         scale = (d / heads if self.option["attn_scale"] == "head" else n_keys) ** -0.5
-        if self.keep_gradients:
-            score = scale * q @ k.transpose(-1, -2)
+        weights = [self.p[f"{name}.{part}.weight"] for part in "qkv"]
+        if h is memory:  # one product
+            q, k, v = (h @ torch.cat(weights, 1)).unflatten(-1, (3, heads, d // heads)).unbind(-3)
+        else:
+            q = (h @ weights[0]).unflatten(-1, (heads, d // heads))
+            k, v = (memory @ torch.cat(weights[1:], 1)).unflatten(-1, (2, heads, d // heads)).unbind(-3)
+        if self.keep_gradients or self.compiled and memory.shape[1] <= 8:
+            # for a few keys: a compiler makes one loop of it. (In the fused form the gradient that one key gives to q
+            # and k is rounding, not 0.)
+            score = scale * (q[:, :, None] * k[:, None]).sum(-1)  # [N, n, m, heads]
             if mask is not None:
-                score = score.masked_fill(~mask, -math.inf)
-            y = score.softmax(-1) @ v
-        else:  # the same, fused: faster, but the gradient that one key gives to q and k is rounding, not 0
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-        return self.linear(name + ".o", y.transpose(1, 2).flatten(-2), bias=False)
+                score = score.masked_fill(~mask[:, 0, :, :, None], -math.inf)
+            y = (score.softmax(2)[..., None] * v[:, None]).sum(2)
+        else:
+            q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
+        return self.linear(name + ".o", y.flatten(-2), bias=False)
+
+    def attention_to_one(self, name, key):
+        """The same to one key, whose weight is 1: nothing depends on the query."""
+        return self.linear(name + ".o", self.linear(name + ".v", key, bias=False), bias=False)
 
     # diffusion
     def time_embedding(self, level, like):
-        """level [B, c] or one number → [B, c, d] or [d]."""
+        """level [..] → [.., d]."""
         half = like.shape[-1] // 2
         omega = torch.exp(-torch.arange(half, dtype=torch.float64, device=like.device) * math.log(1e4) / (half - 1))
-        angle = torch.as_tensor(level, device=like.device)[..., None] * omega
+        angle = level[..., None] * omega
         wave = torch.cat([angle.sin(), angle.cos()], -1).to(like.dtype)
         return self.linear("denoiser.time.1", F.silu(self.linear("denoiser.time.0", wave)))
 
-    def denoise(self, x, level, r_hat, o):
-        """f(x_i, {r̂_j}_{j≠i}, o_i, t) for all channels i at once: B·c sequences of c tokens."""
-        n, c, d = x.shape
-        own = torch.eye(c, dtype=torch.bool, device=x.device)[..., None]
-        h = torch.where(own, x[:, :, None], r_hat[:, None])  # [B, channel, token, d]
+    def denoiser_context(self, r_hat, o):
+        """What the calls of the denoiser share: for each channel i the clean tokens {r̂_j}_{j≠i} [B, c, c − 1, d], and o_i
+        as the memory of each layer."""
+        n, c, d = o.shape
+        others = [[j for j in range(c) if j != i] for i in range(c)]
+        clean = r_hat[:, torch.tensor(others, dtype=torch.int64, device=o.device)]
         if self.option["diff_token_flag"]:
-            clean, noised = self.p["denoiser.flag"]
-            h = h + torch.where(own, noised, clean)
-        h = h + self.time_embedding(level, x)[..., None, :]
-        h, key = h.reshape(n * c, c, d), o.reshape(n * c, 1, d)
+            clean = clean + self.p["denoiser.flag"][0]
+        key = o.reshape(n * c, 1, d)
+        if self.keep_gradients:
+            return clean, [key] * self.option["n_layers"]
+        return clean, [self.attention_to_one(f"denoiser.{i}.cross", key) for i in range(self.option["n_layers"])]
+
+    def denoise(self, x, time, clean, memory):
+        """f(x_i, {r̂_j}_{j≠i}, o_i, t) for all channels i at once: B·c sequences of c tokens, the noised one first, which is
+        the one that is read. time: of the level."""
+        n, c, d = x.shape
+        if self.option["diff_token_flag"]:
+            x = x + self.p["denoiser.flag"][1]
+        h = (torch.cat([x[:, :, None], clean], 2) + time[..., None, :]).reshape(n * c, c, d)
         for layer in range(self.option["n_layers"]):
             name = f"denoiser.{layer}"
-            h = self.layer_norm(name + ".norm1", h + self.attention(name + ".self", h, h, c))
-            h = self.layer_norm(name + ".norm2", h + self.attention(name + ".cross", h, key, 1))
+            rows = h if layer + 1 < self.option["n_layers"] else h[:, :1]
+            h = self.layer_norm(name + ".norm1", rows + self.attention(name + ".self", rows, h, c))
+            cross = self.attention(name + ".cross", h, memory[layer], 1) if self.keep_gradients else memory[layer]
+            h = self.layer_norm(name + ".norm2", h + cross)
             h = self.layer_norm(name + ".norm3", h + self.feed_forward(name + ".ffn", h))
-        f = h.reshape(n, c, c, d).diagonal(dim1=1, dim2=2).transpose(1, 2)
+        f = h.reshape(n, c, d)
         return self.linear("denoiser.out", f) if self.option["diff_out_proj"] else f
 
-    def sample(self, x, z, r_hat, o):
+    def sample(self, x, z, clean, memory):
         """K reverse steps from x; z [B, K − 1, c, d] is the noise of the steps t ≥ 1."""
         schedule, n_steps = self.schedule, self.option["steps"]
         n_gradient = min(self.option["diff_bptt"] or n_steps, n_steps)
         with_gradient = torch.is_grad_enabled()
+        times = self.time_embedding(torch.arange(n_steps, device=x.device), x)
         for t in range(n_steps - 1, -1, -1):
             if t == n_gradient - 1 and n_gradient < n_steps:
                 x = x.detach()
             with torch.set_grad_enabled(with_gradient and t < n_gradient):
-                f = self.denoise(x, t, r_hat, o)
+                f = self.denoise(x, times[t], clean, memory)
                 if self.option["diff_param"] != "x0":  # f is the noise
                     f = x / math.sqrt(schedule.bar[t]) - math.sqrt(1 / schedule.bar[t] - 1) * f
                 x = schedule.c1[t] * f + schedule.c2[t] * x
@@ -191,7 +219,8 @@ class DiffuMIN(Peer):
         shared = option["st_encoder"] == "reuse_diff"
         for layer in range(option["n_layers"]):
             name, norm = f"encoder.{layer}", f"{'denoiser' if shared else 'encoder'}.{layer}"
-            h = self.layer_norm(norm + ".norm1", h + self.attention(name + ".self", h, h, n_slots + 1, mask))
+            rows = h if layer + 1 < option["n_layers"] else h[:, -1:]  # the one that is read
+            h = self.layer_norm(norm + ".norm1", rows + self.attention(name + ".self", rows, h, n_slots + 1, mask))
             if shared:  # attention to one key, the last channel, is a linear map of it
                 cross = self.linear(name + ".cross.o", self.linear(name + ".cross.v", o[:, -1], bias=False), bias=False)
                 h = self.layer_norm(norm + ".norm2", h + cross[:, None])
@@ -199,11 +228,11 @@ class DiffuMIN(Peer):
         return h[:, -1]
 
     # losses
-    def diffusion(self, r_hat, o, omega, draws):
+    def diffusion(self, r_hat, omega, draws):
         """The denoiser's error at drawn levels."""
         level, noise = draws["diffusion.level"], draws["diffusion.noise"]
         x = self.watch("diffusion.x", self.schedule.diffuse(r_hat, level, noise))
-        f = self.watch("diffusion.f", self.denoise(x, level, r_hat, o))
+        f = self.watch("diffusion.f", self.denoise(x, self.time_embedding(level, x), *self.context))
         target = r_hat.detach() if self.option["diff_sg_target"] else r_hat
         if self.option["diff_param"] == "eps":
             target = noise
@@ -239,7 +268,8 @@ class DiffuMIN(Peer):
             return {"interest": r_hat, "noise": draws.get("chain.noise"), "none": None}[option["r_star"]]
         level = draws["chain.level"] if option["diff_start"] == "uniform" else option["steps"] - 1
         start = self.watch("chain.start", self.schedule.diffuse(r_hat, level, draws["chain.noise"]))
-        return self.watch("chain", self.sample(start, draws.get("chain.z"), r_hat, o))
+        self.context = self.denoiser_context(r_hat, o)
+        return self.watch("chain", self.sample(start, draws.get("chain.z"), *self.context))
 
     def score(self, batch, draws):
         """The logit [B, 1]. draws: "chain.noise", "chain.z" and, for diff_start uniform, "chain.level"."""
@@ -256,7 +286,7 @@ class DiffuMIN(Peer):
         r_hat = self.watch("interests.unit", normalize(r, INTEREST_EPSILON))
 
         r_star = self.denoised(r_hat, o, draws)
-        self.channel_values = o, r_hat, r_star, n_selected
+        self.channel_values = r_hat, r_star, n_selected
         parts = [x.flatten(1) for x in (r, r_star) if x is not None]
         parts += self.embed_all(schema.role("user"), batch) + self.embed_all(schema.role("context"), batch)
         parts += self.dense_inputs(batch, self.history)
@@ -272,13 +302,13 @@ class DiffuMIN(Peer):
         "diffusion.noise"."""
         option = self.option
         logit = self.score(batch, draws)
-        o, r_hat, r_star, n_selected = self.channel_values
+        r_hat, r_star, n_selected = self.channel_values
         weight = batch["valid"] * batch["weight"]
         bce = F.binary_cross_entropy_with_logits(logit[:, 0], batch["label"], reduction="none")
         omega = weight[:, None] * (n_selected > 0 if option["skip_empty"] else torch.ones_like(n_selected))
         losses = {"bce": weighted_mean(bce, weight)}
         if option["r_star"] == "chain":
-            losses["diffusion"] = self.diffusion(r_hat, o, omega, draws)
+            losses["diffusion"] = self.diffusion(r_hat, omega, draws)
         if r_star is not None:
             losses["contrast"] = self.contrast(r_hat, r_star, omega, batch)
         losses["total"] = losses["bce"]

@@ -1,6 +1,7 @@
 """Compares a PyTorch model with a training step that facet traced, and trains it like facet. The command line of the
 peers: see diffumin_torch.py."""
 import argparse
+import contextlib
 import math
 import sys
 import time
@@ -163,7 +164,8 @@ class LazyAdam:
 
 
 def optimizers_of(model, config, tables):
-    """facet's optimizers: Adam for the dense parameters (AdamW decays matrices only), lazy Adam for the tables."""
+    """facet's optimizers: Adam for the dense parameters (AdamW decays matrices only), lazy Adam for the tables; where
+    their gradients are dense, Adam for them, too."""
     option = config["optimizer"]
     assert option["dense"] in ("adam", "adamw") and option["sparse"] == "lazy_adam", "only Adam is implemented here"
     assert option["schedule"] == "constant" and not option["warmup_steps"] and not float(option["clip_norm"])
@@ -174,24 +176,28 @@ def optimizers_of(model, config, tables):
     decay = float(option["weight_decay"]) if option["dense"] == "adamw" else 0.0
     groups = [{"params": [x for x in dense if x.dim() > 1], "weight_decay": decay},
               {"params": [x for x in dense if x.dim() <= 1], "weight_decay": 0.0}]
-    return [torch.optim.AdamW(groups, lr=rate, fused=True, **settings),
-            LazyAdam([model.p[name] for name in tables], float(option["sparse_learning_rate"]) or rate, **settings)]
+    tables, sparse_rate = [model.p[name] for name in tables], float(option["sparse_learning_rate"]) or rate
+    if not model.sparse_tables:
+        groups.append({"params": tables, "lr": sparse_rate, "weight_decay": 0.0})
+    dense = torch.optim.AdamW(groups, lr=rate, fused=True, **settings)
+    return [dense, LazyAdam(tables, sparse_rate, **settings)] if model.sparse_tables else [dense]
 
 
-def training_step(model, optimizers, batch, draws):
+def training_step(model, optimizers, batch, draws, autocast=contextlib.nullcontext()):
     """The loss before the update."""
     for optimizer in optimizers:
         optimizer.zero_grad()
-    loss = model.forward(batch, draws)["total"]
+    with autocast:
+        loss = model.forward(batch, draws)["total"]
     loss.backward()
     for optimizer in optimizers:
         optimizer.step()
     return loss.detach()
 
 
-def trainer_of(build, trace, schema, dtype=torch.float32, device="cpu"):
+def trainer_of(build, trace, schema, dtype=torch.float32, device="cpu", sparse_tables=True):
     """The model with the parameters of a trace, and its optimizers."""
-    model = model_of(build, trace, schema, dtype, device, sparse_tables=True)
+    model = model_of(build, trace, schema, dtype, device, sparse_tables=sparse_tables)
     return model, optimizers_of(model, trace.config, list(trace.tables))
 
 

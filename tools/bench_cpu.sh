@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Trains DiffuMIN with facet and with PyTorch in turns and compares them (docs/results/cpu.md).
+# Usage: tools/bench_cpu.sh [--markdown] [L…]    default: L = 50 and 512; about eight minutes on two cores
+#   --markdown   also writes the measured blocks of docs/results/cpu.md anew
+# The last lines, one for each L: ratio L=<L> <facet / torch> facet <samples/s> torch <samples/s> share_of_peak <share>
+# Everything it makes is in build/bench. OMP_NUM_THREADS sets the threads of both.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+markdown=false
+lengths=()
+for argument in "$@"; do
+  case $argument in
+  --markdown) markdown=true ;;
+  [1-9]*) lengths+=("$argument") ;;
+  *) sed -n 's/^# Usage: */usage: /p' "$0" >&2; exit 2 ;;
+  esac
+done
+[ ${#lengths[@]} -gt 0 ] || lengths=(50 512)
+directory=build/bench
+facet=build/facet
+train=datasets/synthetic/train_bench.yaml
+mkdir -p $directory
+# memory that was freed is kept, else every large tensor of PyTorch costs page faults; facet allocates nothing in a step
+export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
+
+[ -e build/CMakeCache.txt ] || cmake -G Ninja -B build -DCMAKE_BUILD_TYPE=Release -DFACET_TESTS=OFF >$directory/build.log 2>&1 ||
+  { cat $directory/build.log; exit 1; }
+ninja -C build facet >$directory/build.log 2>&1 || { tail -n 50 $directory/build.log; exit 1; }
+python=$(tools/python_env.sh)
+
+data() { # L USERS: the data set with histories of L events, kept from run to run
+  local made="$directory/L$1.yaml"
+  { cat datasets/synthetic/bench.yaml; echo "# users $2, L $1"; } >"$made.new"
+  if ! cmp -s "$made.new" "$made"; then
+    rm -rf "$directory/L$1"
+    $facet synthesize datasets/synthetic/bench.yaml --set users="$2" --set max_length="$1" --set events=$(($1 * 4)) \
+      --output "$directory/L$1" 2>"$directory/L$1.log" || { cat "$directory/L$1.log"; exit 1; }
+    mv "$made.new" "$made"
+  fi
+}
+
+{
+  echo "date       $(date -u '+%Y-%m-%d %H:%M') UTC, commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+  echo "cpu        $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
+  echo "flags      $(grep -om1 -wE 'avx512_bf16|amx_bf16|avx512f|avx2' /proc/cpuinfo | sort -u | tr '\n' ' ')"
+  echo "facet      $($facet --version), $(cc --version | head -n 1)"
+  $python -c 'import torch; print(f"torch      {torch.__version__}, " + ", ".join(x.strip(" -") for x in
+    torch.__config__.show().splitlines() if "MKL" in x and "Build" not in x))' 2>/dev/null
+} | tee $directory/machine.txt
+
+for length in "${lengths[@]}"; do
+  data "$length" 600
+  rm -f "$directory/step.h5"
+  $facet trace $train --set data.path="$directory/L$length" --output "$directory/step.h5" >/dev/null
+  $python tools/peers/bench.py --facet $facet --config $train --data "$directory/L$length" --trace "$directory/step.h5" |
+    tee "$directory/ratio.L$length.txt"
+  $facet bench $train --set data.path="$directory/L$length" --steps 50 --timed-steps 40 >"$directory/bench.L$length.txt"
+  cat "$directory/bench.L$length.txt"
+done
+
+printf '\n== L = 5000, 512 samples a step: memory\n'
+data 5000 80
+$facet bench $train --set data.path=$directory/L5000 --set train.batch_size=512 --steps 3 --warmup 1 --timed-steps 2 \
+  >$directory/bench.L5000.txt
+cat $directory/bench.L5000.txt
+
+block() { # NAME FILE: replaces the code block after the marker of this name in the page
+  python3 - "$1" "$2" <<'END'
+import re, sys
+page, name, text = "docs/results/cpu.md", sys.argv[1], open(sys.argv[2]).read().strip("\n")
+old = open(page).read()
+new, n = re.subn(rf"(<!-- measured: {name} -->\n```\n).*?(\n```)", lambda m: m[1] + text + m[2], old, flags=re.S)
+assert n == 1, f"{page} has no place for {name}"
+open(page, "w").write(new)
+END
+}
+if $markdown; then
+  block machine $directory/machine.txt
+  for length in 50 512; do
+    [ ! -e "$directory/ratio.L$length.txt" ] || block "ratio L=$length" "$directory/ratio.L$length.txt"
+    [ ! -e "$directory/bench.L$length.txt" ] || block "step L=$length" "$directory/bench.L$length.txt"
+  done
+  block 'memory L=5000' $directory/bench.L5000.txt
+fi
+printf '\n'
+for length in "${lengths[@]}"; do grep '^ratio' "$directory/ratio.L$length.txt"; done

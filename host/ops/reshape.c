@@ -34,14 +34,6 @@ static facet_status reshape_shape(facet_op_rule *rule) {
   return FACET_OK;
 }
 
-static void reshape_cost(const facet_op_rule *rule, facet_cost *cost) {
-  double n = (double)facet_shape_elements(&rule->in_shape[0]);
-  cost->forward_flops = 0;
-  cost->backward_flops = n;
-  cost->forward_bytes = 2 * n * sizeof(facet_real);
-  cost->backward_bytes = 3 * n * sizeof(facet_real);
-}
-
 static facet_status reshape_forward(const facet_op_call *call) {
   int64_t rows = call->in_shape[0].dim[0], n = facet_shape_elements(&call->in_shape[0]) / rows;
   const facet_real *x = call->in[0];
@@ -72,7 +64,6 @@ const facet_op facet_op_reshape = {.name = "reshape",
                                    .backward_stores = true,
                                    .is_view = true,
                                    .shape = reshape_shape,
-                                   .cost = reshape_cost,
                                    .forward = reshape_forward,
                                    .backward = reshape_backward};
 

@@ -212,6 +212,8 @@ static facet_status check_prefix(hid_t old, const char *path, const facet_vocabu
   uint64_t hash, now;
   FACET_TRY(facet_hdf5_get_int64(old, "size", &size));
   FACET_TRY(facet_hdf5_get_uint64(old, "hash", &hash));
+  FACET_CHECK(size >= FACET_ID_FIRST, FACET_ERROR_DATA, "%s: vocabulary %s has %lld ids, expected at least %d", path,
+              info->name, (long long)size, FACET_ID_FIRST);
   FACET_CHECK(size <= info->size && (!info->hashed || size == info->size), FACET_ERROR_DATA,
               "vocabulary %s has %lld ids in %s and %lld in the data set; %s", info->name, (long long)size, path,
               (long long)info->size, info->hashed ? "the size of a hashed one may not change" : "it may only grow");

@@ -1,6 +1,8 @@
 /* Checkpoints of another model, schema, vocabulary or optimizer; warm start. */
 #include "checkpoint_fixture.h"
 
+#include "train/checkpoint_internal.h"
+
 TestSuite(checkpoint_match, .init = make_directory, .fini = remove_directory, .timeout = 120);
 
 /* ---- another model or data set ------------------------------------------------------------------------------------- */
@@ -172,6 +174,23 @@ Test(checkpoint_match, warm_start_of_another_hash_size) {
   shape s = usual;
   s.hash_size = 12;
   expect_cold("data", s, "the size of a hashed one may not change");
+}
+
+/* The hash of a prefix of fewer than no tokens would be read before the tokens. */
+Test(checkpoint_match, warm_start_from_an_impossible_vocabulary) {
+  fixture f;
+  hid_t vocabulary;
+  const int64_t size = -5;
+  create(&f, "data", usual);
+  write_step(&f, 30);
+  const hid_t file = H5Fopen(path_of("run/checkpoints/step-00000030/model.h5"), H5F_ACC_RDWR, H5P_DEFAULT);
+  EXPECT_OK(facet_hdf5_group_open(file, "vocabularies/item", &vocabulary));
+  const hid_t attribute = H5Aopen(vocabulary, "size", H5P_DEFAULT);
+  cr_assert(H5Awrite(attribute, H5T_NATIVE_INT64, &size) >= 0);
+  H5Aclose(attribute), H5Gclose(vocabulary), H5Fclose(file);
+  EXPECT_OK(checkpoint_write_manifest(step_path(30), 1.5));
+  EXPECT_ERROR(FACET_ERROR_DATA, warm_start(&f), "step-00000030: vocabulary item has -5 ids, expected at least 2");
+  destroy(&f);
 }
 
 Test(checkpoint_match, warm_start_from_a_damaged_checkpoint) {

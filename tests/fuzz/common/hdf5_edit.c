@@ -155,7 +155,7 @@ static hid_t make_creation(recipe *r, int rank, const hsize_t *dims) {
   if (how == 0) H5Pset_layout(creation, H5D_COMPACT);
   if (how == 1) H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   if (how == 2) H5Pset_alloc_time(creation, H5D_ALLOC_TIME_LATE);
-  if (how == 3) H5Pset_external(creation, "external.bin", 0, H5F_UNLIMITED);
+  if (how == 3) H5Pset_external(creation, fuzz_path("external.bin"), 0, H5F_UNLIMITED);
   if (how == 4) H5Pset_layout(creation, H5D_VIRTUAL);
   if (how > 4 && rank > 0) H5Pset_chunk(creation, rank, chunk);
   if (filters & 1) H5Pset_shuffle(creation);

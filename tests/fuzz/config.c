@@ -30,6 +30,15 @@ static const char full[] =
 static const char minimal[] = "model: {name: mean_pooling}\ndata: {path: d}\0model.mlp=[64, 32]";
 
 static void seeds(fuzz_emit emit) {
+  static const char *const presets[] = {"diffumin", "diffumin_official", "diffumin_paper", "mean_pooling"};
+  for (int i = 0; i < 4; i++) {
+    char path[FACET_PATH_MAX];
+    size_t n_bytes;
+    FUZZ_MUST(facet_path_format(path, FACET_SOURCE_DIR "/models/%s.yaml", presets[i]));
+    char *text = fuzz_read(path, &n_bytes);
+    emit(presets[i], text, n_bytes);
+    facet_memory_free(text);
+  }
   emit("full", full, sizeof full - 1);
   emit("minimal", minimal, sizeof minimal - 1);
 }

@@ -1,8 +1,11 @@
-/* A conversion: its configuration, the log, and the files of users and items, with 0 between them. What is converted is a
+/* A conversion: its configuration, the log, and the files of users, items, histories and the validation split, with 0
+ * between them. What is converted is a
  * data set that every check accepts. */
 #include "facet/convert.h"
 #include "common/fuzz.h"
 #include "facet/dataset.h"
+
+enum { N_FILES = 6 };
 
 static FILE *nowhere;
 
@@ -26,11 +29,11 @@ static void check_split(const char *directory, const char *split) {
 }
 
 static void run(const uint8_t *data, size_t n_bytes) {
-  static const char *const files[] = {"config.yaml", "log", "users", "items"};
+  static const char *const files[] = {"config.yaml", "log", "users", "items", "past", "valid"};
   static const char *const sets[] = {"memory_mb=1", "part_samples=5"};
   char output[FACET_PATH_MAX], config[FACET_PATH_MAX];
-  fuzz_parts parts = fuzz_split(data, n_bytes, 4);
-  for (int i = 0; i < 4; i++) fuzz_write(fuzz_path(files[i]), parts.part[i], parts.n_bytes[i]);
+  fuzz_parts parts = fuzz_split(data, n_bytes, N_FILES);
+  for (int i = 0; i < N_FILES; i++) fuzz_write(fuzz_path(files[i]), parts.part[i], parts.n_bytes[i]);
   fuzz_parts_free(&parts);
   FUZZ_MUST(facet_path_format(output, "%s", fuzz_path("out")));
   FUZZ_MUST(facet_path_format(config, "%s", fuzz_path(files[0])));
@@ -66,6 +69,24 @@ static void seeds(fuzz_emit emit) {
   SEED("duplicates", "convert: {name: t, negatives: 0, keep_duplicates: true, compress: true, min_count: 2}\n"
                      "interactions: {file: log, user: u, item: i, time: t}\n"
                      "\0u\ti\tt\na\tx\t1\na\tx\t1\na\ty\t2\na\ty\t2\nb\tx\t-3\n");
+  SEED("impressions",
+       "convert: {name: t, min_history: 0, split: time, valid_fraction: 0.3, max_length: 2}\n"
+       "impressions: {file: log, user: user, time: time, time_format: '%m/%d/%Y %I:%M:%S %p', shown: list, impression: "
+       "id, "
+       "columns: {device: {}, age: {type: float, missing: '1'}}}\nhistory: {items: past}\n"
+       "items: {file: items, key: item, columns: {kind: {}}}\n"
+       "\0id\tuser\ttime\tpast\tlist\tdevice\tage\n1\tu1\t11/15/2019 9:11:09 AM\ta b c\tx-0 y-1\tphone\t3\n"
+       "7\tu2\t11/15/2019 9:12:09 PM\t\tx-1 x-0 z-0\t\t\n-3\tu1\t11/16/2019 1:00:00 AM\ta b c x\tz-1\ttv\t\n"
+       "\0\0item\tkind\nx\told\nnew\tnew\n");
+  SEED("histories",
+       "convert: {name: t, hour: true, keep_duplicates: true}\n"
+       "impressions: {file: log, valid_file: valid, separator: comma, quoted: true, user: 1, time: 2, header: false, "
+       "time_unit: 0.001, shown: 3, clicked: 4, list_separator: '|', group: user}\n"
+       "history: {file: past, key: who, items: what, time: when, list_separator: semicolon, columns: {way: {}, "
+       "dwell: {type: float}}}\n"
+       "\0u1,20000,x|y|x,y\nu2,10000,\"x|z\",\n\0\0\0who\twhat\twhen\tway\tdwell\nu1\ta;b;c\t3000;1000;2000\tw;v;w\t1;"
+       "2;.5\n"
+       "u1\ta\t1\tw\t1\nu2\ta\t9000\t\t0\n\0u2,30000,a|x,a\nu3,1,y,\n");
 #undef SEED
 }
 

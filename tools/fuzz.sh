@@ -86,6 +86,7 @@ merge_target() {
 }
 
 found=0
+touch "$temporary/start"
 for target in "${targets[@]}"; do
   [ "$mode" = run ] || { merge_target "$target" && continue; }
   end=$((SECONDS + seconds)) runs=0 coverage=0 crashes=0
@@ -101,6 +102,6 @@ for target in "${targets[@]}"; do
 done
 if [ "$found" -gt 0 ]; then
   echo "fuzz: kept in build/fuzz/crashes:"
-  find build/fuzz/crashes -type f -printf '  %p\n'
+  find build/fuzz/crashes -type f -newer "$temporary/start" -printf '  %p\n'
   exit 1
 fi

@@ -43,7 +43,8 @@ static void free_bases(void) {
 
 void fuzz_hdf5_begin(const char *path) {
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-  H5set_free_list_limits(-1, -1, -1, -1, -1, -1); /* every open file has 512 kB of tables: kept, they cost no page faults */
+  H5set_free_list_limits(-1, -1, -1, -1, -1,
+                         -1); /* every open file has 512 kB of tables: kept, they cost no page faults */
   fuzz_hdf5_copies(path, bases);
   const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
   FUZZ_CHECK(file >= 0 && H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, note_object, NULL, H5O_INFO_BASIC) >= 0,

@@ -1,13 +1,16 @@
-/* Reading columns: from the mapped file, or in blocks through the library with a cache of decoded blocks. */
+/* Reading columns: from the mapped file, or in blocks through the library with a cache of decoded blocks. Threads decode
+ * side by side, and hold the cache's lock only to find, add and drop blocks; a block in use is pinned. */
 #include "data/column.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "data/chunk.h"
 #include "facet/memory.h"
 
 #define CACHE_BYTES ((size_t)512 << 20) /* of decoded blocks, over all columns */
@@ -19,6 +22,7 @@ typedef struct block {
   facet_column *column;
   int64_t index;
   size_t n_bytes;
+  int n_pins; /* readers that copy from it */
   alignas(FACET_ALIGNMENT) unsigned char data[];
 } block;
 
@@ -29,6 +33,7 @@ struct facet_column {
   int64_t n_rows, length;
   size_t row_bytes;
   bool chunked;
+  facet_chunk_format format; /* of chunks */
   int64_t stored_bytes;
   const unsigned char *mapped; /* NULL: through the library */
   hid_t dataset;               /* −1 when mapped */
@@ -37,12 +42,13 @@ struct facet_column {
   block **blocks; /* [ceil(n_rows / block_rows)] NULL where not cached */
 };
 
-/* ---- the cache of blocks, under the lock of the library ------------------------------------------------------- */
+/* ---- the cache of blocks, under its lock ---------------------------------------------------------------------- */
 
 static struct {
+  pthread_mutex_t lock;
   block *newest, *oldest;
   size_t n_bytes;
-} cache;
+} cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void unlink_block(block *b) {
   *(b->newer ? &b->newer->older : &cache.newest) = b->older;
@@ -64,6 +70,52 @@ static void drop_block(block *b) {
   facet_memory_free(b);
 }
 
+/* Drops the oldest blocks that nobody reads until the rest fits. */
+static void shrink_cache(void) {
+  for (block *b = cache.oldest, *newer; b && cache.n_bytes > CACHE_BYTES; b = newer) {
+    newer = b->newer;
+    if (b->n_pins == 0) drop_block(b);
+  }
+}
+
+/* The block of a column, pinned; NULL if it is not there. */
+static block *pin_block(const facet_column *column, int64_t index) {
+  pthread_mutex_lock(&cache.lock);
+  block *b = column->blocks[index];
+  if (b) {
+    b->n_pins++;
+    unlink_block(b);
+    link_newest(b);
+  }
+  pthread_mutex_unlock(&cache.lock);
+  return b;
+}
+
+static void unpin_block(block *b) {
+  pthread_mutex_lock(&cache.lock);
+  b->n_pins--;
+  pthread_mutex_unlock(&cache.lock);
+}
+
+/* Adds a block, pinned, unless another thread was faster: then that one's. */
+static block *add_block(block *b) {
+  facet_column *column = b->column;
+  pthread_mutex_lock(&cache.lock);
+  block *present = column->blocks[b->index];
+  if (!present) {
+    link_newest(b);
+    column->blocks[b->index] = b;
+    present = b;
+  }
+  present->n_pins++;
+  shrink_cache();
+  pthread_mutex_unlock(&cache.lock);
+  if (present != b) facet_memory_free(b);
+  return present;
+}
+
+/* ---- reading blocks -------------------------------------------------------------------------------------------- */
+
 /* Size of the file that holds a data set, or −1. */
 static int64_t file_size(hid_t dataset) {
   FACET_HDF5_SCOPED hid_t file = H5Iget_file_id(dataset);
@@ -74,12 +126,24 @@ static int64_t file_size(hid_t dataset) {
 }
 
 /* Where a file has shrunk the library reads zeros, without an error. */
-static facet_status read_block(const facet_column *column, int64_t first, int64_t n, void *data) {
-  const facet_status status = facet_hdf5_dataset_read(column->dataset, column->type, first, n, data);
+static facet_status check_size(const facet_column *column) {
+  FACET_HDF5_GUARD;
   const int64_t n_bytes = file_size(column->dataset);
   FACET_CHECK(n_bytes >= column->file_bytes, FACET_ERROR_DATA,
               "%s: the file shrank while it was in use, from %" PRId64 " bytes to %" PRId64, column->path,
               column->file_bytes, n_bytes);
+  return FACET_OK;
+}
+
+/* Decodes a chunk outside the library. */
+static facet_status decode_block(const facet_column *column, int64_t first, int64_t n, void *data) {
+  facet_chunk chunk = {0};
+  facet_status status = facet_chunk_read(&column->format, column->dataset, first, &chunk);
+  if (status == FACET_OK && !facet_chunk_decode(&column->format, &chunk, n, data))
+    status = facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__,
+                             "%s: %s: rows %" PRId64 " to %" PRId64 ": the compressed chunk cannot be decoded",
+                             column->path, column->name, first, first + n - 1);
+  facet_memory_free(chunk.bytes);
   return status;
 }
 
@@ -87,10 +151,13 @@ static facet_status load_block(facet_column *column, int64_t index, block **out)
   const int64_t first = index * column->block_rows;
   const int64_t n = column->n_rows - first < column->block_rows ? column->n_rows - first : column->block_rows;
   const size_t n_bytes = (size_t)n * column->row_bytes;
-  while (cache.oldest && cache.n_bytes + n_bytes > CACHE_BYTES) drop_block(cache.oldest);
   block *b = facet_memory_alloc(1, sizeof *b + n_bytes, "block of a column");
   if (!b) return FACET_ERROR_INTERNAL;
-  const facet_status status = read_block(column, first, n, b->data);
+  facet_status status = column->format.is_known
+                            ? decode_block(column, first, n, b->data)
+                            : facet_hdf5_dataset_read(column->dataset, column->type, first, n, b->data);
+  const facet_status size_status = check_size(column); /* explains other errors, too */
+  if (size_status != FACET_OK) status = size_status;
   if (status != FACET_OK) {
     facet_memory_free(b);
     return status;
@@ -98,19 +165,13 @@ static facet_status load_block(facet_column *column, int64_t index, block **out)
   b->column = column;
   b->index = index;
   b->n_bytes = n_bytes;
-  column->blocks[index] = b;
-  link_newest(b);
-  *out = b;
+  *out = add_block(b);
   return FACET_OK;
 }
 
 static facet_status find_block(facet_column *column, int64_t index, block **out) {
-  block *b = column->blocks[index];
-  if (!b) return load_block(column, index, out);
-  unlink_block(b);
-  link_newest(b);
-  *out = b;
-  return FACET_OK;
+  *out = pin_block(column, index);
+  return *out ? FACET_OK : load_block(column, index, out);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
@@ -161,6 +222,7 @@ static facet_status prepare_blocks(hid_t dataset, facet_column *column) {
   column->block_rows = column->row_bytes < BLOCK_BYTES ? (int64_t)(BLOCK_BYTES / column->row_bytes) : 1;
   if (column->chunked && H5Pget_chunk(creation, FACET_HDF5_MAX_RANK, chunk) > 0)
     column->block_rows = chunk[0] < (hsize_t)column->n_rows ? (int64_t)chunk[0] : column->n_rows;
+  if (column->chunked) column->format = facet_chunk_describe(dataset, column->type);
   const int64_t n_blocks = (column->n_rows + column->block_rows - 1) / column->block_rows;
   return FACET_ALLOC(column->blocks, n_blocks, "blocks of a column");
 }
@@ -201,10 +263,12 @@ facet_status facet_column_open(hid_t file, const char *path, const facet_mapping
 void facet_column_close(facet_column **out) {
   facet_column *column = *out;
   if (!column) return;
-  FACET_HDF5_GUARD;
+  pthread_mutex_lock(&cache.lock);
   if (column->blocks)
     for (int64_t i = 0; i * column->block_rows < column->n_rows; i++)
       if (column->blocks[i]) drop_block(column->blocks[i]);
+  pthread_mutex_unlock(&cache.lock);
+  FACET_HDF5_GUARD;
   facet_memory_free(column->blocks);
   facet_hdf5_release(&column->dataset);
   facet_memory_free(column->name);
@@ -283,13 +347,14 @@ static facet_status read_rows(facet_column *column, int64_t first, int64_t n, co
                               unsigned char *out) {
   if (n <= 0) return FACET_OK;
   if (column->mapped) return convert(column, column->mapped + (size_t)first * column->row_bytes, first, n, out);
-  FACET_HDF5_GUARD;
   while (n > 0) {
     block *b;
     const int64_t index = first / column->block_rows, skip = first % column->block_rows;
     const int64_t take = n < column->block_rows - skip ? n : column->block_rows - skip;
     FACET_TRY(find_block(column, index, &b));
-    FACET_TRY(convert(column, b->data + (size_t)skip * column->row_bytes, first, take, out));
+    const facet_status status = convert(column, b->data + (size_t)skip * column->row_bytes, first, take, out);
+    unpin_block(b);
+    FACET_TRY(status);
     out += (size_t)(take * column->length) * out_bytes;
     first += take;
     n -= take;

@@ -1,4 +1,4 @@
-/* The denoiser on a block of samples (see cpu/denoise.h for what is shared and left out). */
+/* The denoiser on a block (see cpu/denoise.h for the layout and for what is shared and left out). */
 #include <string.h>
 
 #include "cpu/denoise.h"
@@ -6,302 +6,406 @@
 
 /* ---- memory ----------------------------------------------------------------------------------------------------- */
 
-/* `in`: the output of the layer below, NULL in block 1. */
-static void place_layer(const facet_denoise_size *size, bool last, int64_t units, facet_real *in,
-                        facet_denoise_placer *placer, facet_denoise_layer *layer) {
-  layer->rows = last ? 1 : size->c;
-  const int64_t n = units * layer->rows, all = units * size->c * size->d;
-  layer->in = in;
-  layer->own = in && !last ? in : facet_denoise_place_real(placer, n * size->d);
-  layer->q = facet_denoise_place_real(placer, n * size->d);
-  layer->k = facet_denoise_place_real(placer, all);
-  layer->v = facet_denoise_place_real(placer, all);
-  layer->p = facet_denoise_place_real(placer, n * size->heads * size->c);
-  layer->attended = facet_denoise_place_real(placer, n * size->d);
-  for (int i = 0; i < 3; i++) {
-    layer->normal[i] = facet_denoise_place_real(placer, n * size->d);
-    layer->inverse[i] = facet_denoise_place_real(placer, n);
-  }
-  layer->middle = facet_denoise_place_real(placer, n * size->d);
-  layer->hidden = facet_denoise_place_real(placer, n * size->width);
-  layer->out = facet_denoise_place_real(placer, n * size->d);
+/* Features of one kind of array. */
+static void place_all(facet_denoise_placer *placer, int64_t features, int64_t columns, int n,
+                      facet_lanes *const *array) {
+  for (int i = 0; i < n; i++) *array[i] = facet_denoise_place_lanes(placer, features, columns);
 }
+#define PLACE(placer, features, columns, ...)                                                                          \
+  place_all(placer, features, columns, sizeof((facet_lanes *[]){__VA_ARGS__}) / sizeof(facet_lanes *),                 \
+            (facet_lanes *[]){__VA_ARGS__})
 
-static void place_layer_gradient(const facet_denoise_size *size, int64_t units, facet_denoise_placer *placer,
-                                 facet_denoise_layer_gradient *gradient) {
-  const int64_t n = units * size->c, all = n * size->d;
-  facet_real **const arrays[] = {&gradient->out, &gradient->in, &gradient->q,
-                                 &gradient->k,   &gradient->v,  &gradient->attended};
-  for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) *arrays[i] = facet_denoise_place_real(placer, all);
-  gradient->p = facet_denoise_place_real(placer, n * size->heads * size->c);
-  gradient->hidden = facet_denoise_place_real(placer, n * size->width);
-}
-
-size_t facet_denoise_block_place(const facet_denoise_size *size, int64_t n_samples, char *memory,
+size_t facet_denoise_block_place(const facet_denoise_size *size, int64_t max_channels, char *memory,
                                  facet_denoise_block *block) {
   facet_denoise_placer placer = {.memory = memory};
-  const int64_t units = n_samples * size->c, n = units * size->d;
-  facet_real **const arrays[] = {&block->clean,    &block->clean_q,    &block->clean_k,    &block->clean_v,
-                                 &block->noised,   &block->noised_q,   &block->noised_k,   &block->noised_v,
-                                 &block->d_clean,  &block->d_clean_q,  &block->d_clean_k,  &block->d_clean_v,
-                                 &block->d_noised, &block->d_noised_q, &block->d_noised_k, &block->d_noised_v};
-  block->size = size;
-  block->level = facet_denoise_place(&placer, units, sizeof(int32_t));
-  for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) *arrays[i] = facet_denoise_place_real(&placer, n);
-  for (int64_t l = 0; l < size->n_layers; l++) {
-    block->cross_value[l] = facet_denoise_place_real(&placer, n);
-    block->cross[l] = facet_denoise_place_real(&placer, n);
-    block->d_cross[l] = facet_denoise_place_real(&placer, n);
-    place_layer(size, l == size->n_layers - 1, units, l ? block->layer[l - 1].out : NULL, &placer, &block->layer[l]);
-  }
-  place_layer_gradient(size, units, &placer, &block->d_layer);
+  const int64_t c = size->c, d = size->d, tokens = max_channels * c;
+  const int64_t rows = size->n_layers > 1 ? c : 1, columns = tokens > DENOISE_CHUNK ? tokens : DENOISE_CHUNK;
+  facet_denoise_block *b = block;
+  b->size = size;
+  b->max_channels = max_channels;
+  PLACE(&placer, d, c, &b->clean, &b->clean_q, &b->clean_k, &b->clean_v, &b->d_clean, &b->d_clean_q, &b->d_clean_k,
+        &b->d_clean_v);
+  PLACE(&placer, d, max_channels, &b->o, &b->noised, &b->noised_q, &b->noised_k, &b->noised_v, &b->own, &b->out,
+        &b->d_own, &b->d_noised, &b->d_noised_q, &b->d_noised_k, &b->d_noised_v);
+  for (int64_t l = 0; l < size->n_layers; l++)
+    PLACE(&placer, d, max_channels, &b->cross_value[l], &b->cross[l], &b->d_cross[l]);
+  PLACE(&placer, d, tokens, &b->first_k, &b->first_v, &b->in, &b->d_in, &b->d_k, &b->d_v);
+  if (size->n_layers > 2) PLACE(&placer, d, tokens, &b->k, &b->v);
+  PLACE(&placer, size->heads * d, max_channels, &b->key_q, &b->mixed, &b->d_key_q, &b->d_mixed);
+  PLACE(&placer, d, max_channels * rows, &b->q, &b->attended, &b->d_q, &b->d_attended);
+  PLACE(&placer, d, DENOISE_CHUNK, &b->middle, &b->normal_2);
+  PLACE(&placer, size->width, DENOISE_CHUNK, &b->hidden, &b->d_hidden);
+  b->inverse_2 = facet_denoise_place_real(&placer, DENOISE_CHUNK * FACET_LANES);
+  b->p = facet_denoise_place_real(&placer, max_channels * size->heads * rows * c * FACET_LANES);
+  b->d_p = facet_denoise_place_real(&placer, size->heads * rows * c * FACET_LANES);
+  b->packed = facet_denoise_place_real(&placer, facet_lanes_packed(d, columns));
   return placer.n_bytes;
 }
 
-static const facet_real *weight(const facet_denoise_block *block, int64_t l, int k) {
-  return block->weights->value[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];
-}
-static const facet_real *transpose(const facet_denoise_block *block, int64_t l, int k) {
-  return block->weights->transpose[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];
-}
-static facet_real *gradient(const facet_denoise_block *block, int64_t l, int k) {
-  return block->gradient[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];
+size_t facet_denoise_kept_place_x(const facet_denoise_size *size, int64_t max_channels, char *memory,
+                                  facet_denoise_kept *kept) {
+  facet_denoise_placer placer = {.memory = memory};
+  kept->x = facet_denoise_place_lanes(&placer, size->d, max_channels);
+  return placer.n_bytes;
 }
 
-/* x W of `rows` rows by a d × d weight of layer l. */
-static void project(const facet_denoise_block *block, int64_t rows, int64_t l, int k, const facet_real *x,
-                    facet_real *y) {
-  const int64_t d = block->size->d;
-  facet_vector_get()->rows->product(false, false, rows, d, d, x, weight(block, l, k), y);
+size_t facet_denoise_kept_place_norms(const facet_denoise_size *size, int64_t max_channels, char *memory,
+                                      facet_denoise_kept *kept) {
+  facet_denoise_placer placer = {.memory = memory};
+  for (int64_t l = 0; l < size->n_layers; l++) {
+    const int64_t columns = max_channels * facet_denoise_layer_rows(size, l);
+    for (int i = 0; i < DENOISE_N_KEPT; i++) {
+      kept->layer[l].normal[i] = facet_denoise_place_lanes(&placer, size->d, columns);
+      kept->layer[l].inverse[i] = facet_denoise_place_real(&placer, columns * FACET_LANES);
+    }
+  }
+  return placer.n_bytes;
 }
 
-/* The weight's gradient += xᵀ dy, and dx += dy Wᵀ, or dx = dy Wᵀ without `add`. */
-static void project_backward(const facet_denoise_block *block, int64_t rows, int64_t l, int k, const facet_real *x,
-                             const facet_real *dy, bool add, facet_real *dx) {
-  const facet_rows *kernels = facet_vector_get()->rows;
+/* ---- maps by d × d weights -------------------------------------------------------------------------------------- */
+
+/* y = Wᵀ x for weight k of layer l. */
+void facet_denoise_project(const facet_denoise_block *block, int64_t columns, int64_t l, int k, facet_lanes x,
+                           facet_lanes y) {
   const int64_t d = block->size->d;
-  kernels->product(true, true, d, d, rows, x, dy, gradient(block, l, k));
-  kernels->product(false, add, rows, d, d, dy, transpose(block, l, k), dx);
+  facet_vector_get()->lanes->product(&(facet_lanes_product){
+      .rows = d, .depth = d, .columns = columns, .a = facet_denoise_transpose_of(block, l, k), .x = x, .y = y});
 }
+
+/* dx = W dy [+ add]. */
+void facet_denoise_project_back(const facet_denoise_block *block, int64_t columns, int64_t l, int k, facet_lanes dy,
+                                facet_lanes add, facet_lanes dx) {
+  const int64_t d = block->size->d;
+  facet_vector_get()->lanes->product(&(facet_lanes_product){.rows = d,
+                                                            .depth = d,
+                                                            .columns = columns,
+                                                            .a = facet_denoise_weight_of(block, l, k),
+                                                            .x = dy,
+                                                            .add = add,
+                                                            .y = dx});
+}
+
+static void pack(const facet_denoise_block *block, int64_t columns, facet_lanes x) {
+  facet_vector_get()->lanes->pack(block->size->d, columns, x, block->packed);
+}
+
+/* Of a weight whose sum is kept transposed: += dy xᵀ, x being packed. */
+void facet_denoise_project_weight(const facet_denoise_block *block, int64_t columns, int64_t l, int k, facet_lanes dy) {
+  const int64_t d = block->size->d;
+  facet_vector_get()->lanes->gradient(d, d, columns, dy, block->packed, facet_denoise_gradient_of(block, l, k));
+}
+
+static const facet_lanes none = {0};
 
 /* ---- what is made once per block -------------------------------------------------------------------------------- */
 
-static void zero(int64_t n, facet_real *x) {
-  memset(x, 0, (size_t)n * sizeof *x);
+static void zero(facet_lanes x, int64_t features) {
+  memset(x.at, 0, (size_t)(features * x.stride) * sizeof *x.at);
 }
 
-/* y = x, with the flag's row added if there is one. */
-static void copy_flagged(const facet_denoise_block *block, int64_t rows, int64_t which, const facet_real *x,
-                         facet_real *y) {
-  const int64_t d = block->size->d;
-  memcpy(y, x, (size_t)(rows * d) * sizeof *y);
-  if (block->size->flag) facet_vector_get()->add_row(rows, d, block->weights->value[DENOISE_FLAG] + which * d, y);
+void facet_denoise_copy(int64_t d, int64_t columns, facet_lanes x, facet_lanes y) {
+  for (int64_t f = 0; f < d; f++)
+    memcpy(y.at + f * y.stride, x.at + f * x.stride, (size_t)(columns * FACET_LANES) * sizeof *y.at);
 }
 
-static void flag_backward(const facet_denoise_block *block, int64_t which, const facet_real *dx) {
-  const int64_t d = block->size->d;
-  if (block->size->flag)
-    facet_vector_get()->rows->column_sum(block->n_units, d, dx, block->gradient[DENOISE_FLAG] + which * d);
+/* x += the row `which` of the flag, if there is one; 0: clean, 1: noised. */
+static void add_flag(const facet_denoise_block *block, int64_t which, int64_t columns, facet_lanes x) {
+  const facet_real *flag = block->weights->value[DENOISE_FLAG] + which * block->size->d;
+  for (int64_t f = 0; block->size->flag && f < block->size->d; f++)
+    for (int64_t j = 0; j < columns * FACET_LANES; j++) x.at[f * x.stride + j] += flag[f];
 }
 
-void facet_denoise_block_begin(facet_denoise_block *block, int64_t n_samples, const facet_real *r,
-                               const facet_real *o) {
-  const int64_t n = n_samples * block->size->c;
+static void flag_backward(const facet_denoise_block *block, int64_t which, int64_t columns, facet_lanes dx) {
+  if (!block->size->flag) return;
+  facet_real *sum = block->gradient[DENOISE_FLAG] + which * block->size->d * FACET_LANES;
+  facet_vector_get()->lanes->sum(block->size->d, columns, dx, (facet_lanes){sum, FACET_LANES});
+}
+
+/* x [d][columns]: channels first, … of the samples' rows [samples, c, d]. Lanes without a sample repeat the first. */
+static void load(const facet_denoise_block *block, const facet_real *rows, int64_t first, int64_t columns,
+                 facet_lanes x) {
+  const int64_t c = block->size->c, d = block->size->d;
+  const facet_real *row[FACET_LANES];
+  for (int64_t j = 0; j < columns; j++) {
+    const facet_real *from = rows + (first + j) * d;
+    facet_denoise_rows(from, c * d, block->n_samples, from, row);
+    facet_vector_get()->lanes->load(d, row, facet_lanes_column(x, j));
+  }
+}
+
+void facet_denoise_block_begin(facet_denoise_block *block, int64_t first, int64_t n, int64_t n_samples,
+                               const facet_real *r, const facet_real *o) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const int64_t c = block->size->c, d = block->size->d;
+  block->first_channel = first;
+  block->n_channels = n;
   block->n_samples = n_samples;
-  block->n_units = n;
-  block->o = o;
-  copy_flagged(block, n, 0, r, block->clean);
-  if (block->layer[0].rows > 1) project(block, n, 0, DENOISE_SELF_Q, block->clean, block->clean_q);
-  project(block, n, 0, DENOISE_SELF_K, block->clean, block->clean_k);
-  project(block, n, 0, DENOISE_SELF_V, block->clean, block->clean_v);
+  load(block, r, 0, c, block->clean);
+  load(block, o, first, n, block->o);
+  add_flag(block, 0, c, block->clean);
+  if (block->size->n_layers > 1) facet_denoise_project(block, c, 0, DENOISE_SELF_Q, block->clean, block->clean_q);
+  facet_denoise_project(block, c, 0, DENOISE_SELF_K, block->clean, block->clean_k);
+  facet_denoise_project(block, c, 0, DENOISE_SELF_V, block->clean, block->clean_v);
+  for (int64_t i = 0; i < n; i++) {
+    const int64_t own = first + i;
+    lanes->spread(d, c, own, block->clean_k, facet_lanes_column(block->clean_k, own), none,
+                  facet_lanes_column(block->first_k, i * c));
+    lanes->spread(d, c, own, block->clean_v, facet_lanes_column(block->clean_v, own), none,
+                  facet_lanes_column(block->first_v, i * c));
+  }
   for (int64_t l = 0; l < block->size->n_layers; l++) {
-    project(block, n, l, DENOISE_CROSS_V, o, block->cross_value[l]);
-    project(block, n, l, DENOISE_CROSS_O, block->cross_value[l], block->cross[l]);
+    facet_denoise_project(block, n, l, DENOISE_CROSS_V, block->o, block->cross_value[l]);
+    facet_denoise_project(block, n, l, DENOISE_CROSS_O, block->cross_value[l], block->cross[l]);
   }
 }
 
 void facet_denoise_block_begin_backward(facet_denoise_block *block) {
-  const int64_t n = block->n_units * block->size->d;
-  zero(n, block->d_clean);
-  zero(n, block->d_clean_q);
-  zero(n, block->d_clean_k);
-  zero(n, block->d_clean_v);
-  for (int64_t l = 0; l < block->size->n_layers; l++) zero(n, block->d_cross[l]);
+  const int64_t d = block->size->d;
+  zero(block->d_clean, d);
+  zero(block->d_clean_q, d);
+  zero(block->d_clean_k, d);
+  zero(block->d_clean_v, d);
+  for (int64_t l = 0; l < block->size->n_layers; l++) zero(block->d_cross[l], d);
+}
+
+/* x [d][columns] is added to rows like those of `load`. */
+static void store_add(const facet_denoise_block *block, facet_lanes x, int64_t first, int64_t columns,
+                      facet_real *rows) {
+  const int64_t c = block->size->c, d = block->size->d;
+  for (int64_t j = 0; j < columns; j++) {
+    facet_real *row[FACET_LANES];
+    for (int64_t lane = 0; lane < block->n_samples; lane++) row[lane] = rows + (lane * c + first + j) * d;
+    facet_vector_get()->lanes->store_add(d, block->n_samples, 1, facet_lanes_column(x, j), row);
+  }
+}
+
+/* From the gradients of the queries (if there are any), keys and values of tokens x of layer l to that of x, added to
+ * dx. */
+static void token_backward(const facet_denoise_block *block, int64_t columns, int64_t l, bool queries, facet_lanes x,
+                           facet_lanes d_q, facet_lanes d_k, facet_lanes d_v, facet_lanes dx) {
+  const facet_lanes dy[] = {d_q, d_k, d_v};
+  static const int weights[] = {DENOISE_SELF_Q, DENOISE_SELF_K, DENOISE_SELF_V};
+  pack(block, columns, x);
+  for (int i = queries ? 0 : 1; i < 3; i++) {
+    facet_denoise_project_weight(block, columns, l, weights[i], dy[i]);
+    facet_denoise_project_back(block, columns, l, weights[i], dy[i], dx, dx);
+  }
+}
+
+static void cross_backward(const facet_denoise_block *block, int64_t l, facet_lanes d_o) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const int64_t d = block->size->d, n = block->n_channels;
+  const facet_lanes d_value = block->d_noised_q; /* free by now */
+  pack(block, n, block->d_cross[l]);
+  lanes->gradient(d, d, n, block->cross_value[l], block->packed, facet_denoise_gradient_of(block, l, DENOISE_CROSS_O));
+  facet_denoise_project_back(block, n, l, DENOISE_CROSS_O, block->d_cross[l], none, d_value);
+  pack(block, n, d_value);
+  lanes->gradient(d, d, n, block->o, block->packed, facet_denoise_gradient_of(block, l, DENOISE_CROSS_V));
+  facet_denoise_project_back(block, n, l, DENOISE_CROSS_V, d_value, d_o, d_o);
 }
 
 void facet_denoise_block_end_backward(facet_denoise_block *block, facet_real *d_r, facet_real *d_o) {
-  const facet_vector *vector = facet_vector_get();
-  const int64_t units = block->n_units, n = units * block->size->d;
-  if (block->layer[0].rows > 1)
-    project_backward(block, units, 0, DENOISE_SELF_Q, block->clean, block->d_clean_q, true, block->d_clean);
-  project_backward(block, units, 0, DENOISE_SELF_K, block->clean, block->d_clean_k, true, block->d_clean);
-  project_backward(block, units, 0, DENOISE_SELF_V, block->clean, block->d_clean_v, true, block->d_clean);
-  flag_backward(block, 0, block->d_clean);
-  if (d_r) vector->axpy(n, 1, block->d_clean, d_r);
-  facet_real *d_value = block->d_noised, *d_key = block->d_noised_q; /* free by now */
-  for (int64_t l = 0; l < block->size->n_layers; l++) {
-    project_backward(block, units, l, DENOISE_CROSS_O, block->cross_value[l], block->d_cross[l], false, d_value);
-    project_backward(block, units, l, DENOISE_CROSS_V, block->o, d_value, false, d_key);
-    if (d_o) vector->axpy(n, 1, d_key, d_o);
+  const int64_t c = block->size->c, d = block->size->d, n = block->n_channels;
+  token_backward(block, c, 0, block->size->n_layers > 1, block->clean, block->d_clean_q, block->d_clean_k,
+                 block->d_clean_v, block->d_clean);
+  flag_backward(block, 0, c, block->d_clean);
+  if (d_r) store_add(block, block->d_clean, 0, c, d_r);
+  zero(block->d_noised, d); /* free by now */
+  for (int64_t l = 0; l < block->size->n_layers; l++) cross_backward(block, l, block->d_noised);
+  if (d_o) store_add(block, block->d_noised, block->first_channel, n, d_o);
+}
+
+/* ---- block 1: the noised tokens beside the clean ones ----------------------------------------------------------- */
+
+static facet_lanes tau_of(const facet_denoise_block *block, const facet_lanes *tau, int which, int64_t i) {
+  return facet_lanes_column(tau[which], i * block->tau_step);
+}
+
+/* y = x + τ for columns of channels. */
+static void add_tau(const facet_denoise_block *block, int which, facet_lanes x, facet_lanes y) {
+  for (int64_t i = 0; i < block->n_channels; i++)
+    facet_vector_get()->lanes->spread(block->size->d, 1, 0, facet_lanes_column(x, i), facet_lanes_column(x, i),
+                                      tau_of(block, block->tau, which, i), facet_lanes_column(y, i));
+}
+
+/* Queries of block 1. */
+static void first_queries(facet_denoise_block *block) {
+  const int64_t c = block->size->c;
+  if (block->size->n_layers == 1) {
+    add_tau(block, DENOISE_TAU_Q, block->noised_q, block->q);
+    return;
+  }
+  for (int64_t i = 0; i < block->n_channels; i++)
+    facet_vector_get()->lanes->spread(block->size->d, c, block->first_channel + i, block->clean_q,
+                                      facet_lanes_column(block->noised_q, i),
+                                      tau_of(block, block->tau, DENOISE_TAU_Q, i), facet_lanes_column(block->q, i * c));
+}
+
+/* The tokens of block 1 themselves, which its first norm adds to. */
+static void first_tokens(facet_denoise_block *block) {
+  const int64_t c = block->size->c;
+  if (block->size->n_layers == 1) {
+    add_tau(block, DENOISE_TAU, block->noised, block->own);
+    return;
+  }
+  for (int64_t i = 0; i < block->n_channels; i++)
+    facet_vector_get()->lanes->spread(block->size->d, c, block->first_channel + i, block->clean,
+                                      facet_lanes_column(block->noised, i), tau_of(block, block->tau, DENOISE_TAU, i),
+                                      facet_lanes_column(block->in, i * c));
+}
+
+static void noise_tokens(facet_denoise_block *block, facet_lanes x) {
+  const int64_t d = block->size->d, n = block->n_channels;
+  facet_denoise_copy(d, n, x, block->noised);
+  add_flag(block, 1, n, block->noised);
+  facet_denoise_project(block, n, 0, DENOISE_SELF_Q, block->noised, block->noised_q);
+  facet_denoise_project(block, n, 0, DENOISE_SELF_K, block->noised, block->noised_k);
+  facet_denoise_project(block, n, 0, DENOISE_SELF_V, block->noised, block->noised_v);
+  for (int64_t i = 0; i < n; i++) {
+    facet_denoise_copy(d, 1, facet_lanes_column(block->noised_k, i), facet_denoise_own_token(block, i, block->first_k));
+    facet_denoise_copy(d, 1, facet_lanes_column(block->noised_v, i), facet_denoise_own_token(block, i, block->first_v));
+  }
+  first_queries(block);
+}
+
+/* From d_q, d_k, d_v, d_attended and the tokens' own gradient: those of clean and noised tokens, their projections and
+ * the time rows. */
+static void spread_backward(facet_denoise_block *block) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const int64_t c = block->size->c, d = block->size->d, rows = facet_denoise_layer_rows(block->size, 0);
+  for (int64_t i = 0; i < block->n_channels; i++) {
+    const int64_t own = block->first_channel + i;
+    const facet_lanes d_tau = tau_of(block, block->d_tau, DENOISE_TAU, i),
+                      d_tau_q = tau_of(block, block->d_tau, DENOISE_TAU_Q, i);
+    lanes->spread_backward(d, c, own, facet_lanes_column(block->d_k, i * c), block->d_clean_k,
+                           facet_lanes_column(block->d_noised_k, i), none);
+    lanes->spread_backward(d, c, own, facet_lanes_column(block->d_v, i * c), block->d_clean_v,
+                           facet_lanes_column(block->d_noised_v, i), none);
+    lanes->sum(d, rows, facet_lanes_column(block->d_attended, i * rows), tau_of(block, block->d_tau, DENOISE_TAU_V, i));
+    if (block->size->n_layers == 1) {
+      facet_denoise_copy(d, 1, facet_lanes_column(block->d_q, i), facet_lanes_column(block->d_noised_q, i));
+      facet_denoise_copy(d, 1, facet_lanes_column(block->d_own, i), facet_lanes_column(block->d_noised, i));
+      lanes->sum(d, 1, facet_lanes_column(block->d_q, i), d_tau_q);
+      lanes->sum(d, 1, facet_lanes_column(block->d_own, i), d_tau);
+    } else {
+      lanes->spread_backward(d, c, own, facet_lanes_column(block->d_q, i * c), block->d_clean_q,
+                             facet_lanes_column(block->d_noised_q, i), d_tau_q);
+      lanes->spread_backward(d, c, own, facet_lanes_column(block->d_in, i * c), block->d_clean,
+                             facet_lanes_column(block->d_noised, i), d_tau);
+    }
   }
 }
 
-/* ---- the tokens of block 1 -------------------------------------------------------------------------------------- */
-
-/* Row j of unit u in the arrays of the clean or, for the unit's own channel, the noised tokens. */
-static facet_real *token(const facet_denoise_block *block, int64_t u, int64_t j, facet_real *clean,
-                         facet_real *noised) {
-  const int64_t c = block->size->c, d = block->size->d;
-  return j == u % c ? noised + u * d : clean + (u / c * c + j) * d;
+static void noise_tokens_backward(facet_denoise_block *block, facet_lanes d_x) {
+  const int64_t n = block->n_channels;
+  token_backward(block, n, 0, true, block->noised, block->d_noised_q, block->d_noised_k, block->d_noised_v,
+                 block->d_noised);
+  flag_backward(block, 1, n, block->d_noised);
+  facet_vector_get()->lanes->blend(block->size->d, n, 1, block->d_noised, 1, d_x);
 }
 
-static const facet_real *tau(const facet_denoise_block *block, int which, int64_t u) {
-  return block->time->row[which] + block->level[u] * block->size->d;
-}
+/* ---- the layers after block 1 ----------------------------------------------------------------------------------- */
 
-/* y = x + b */
-static void sum_row(int64_t d, const facet_real *x, const facet_real *b, facet_real *y) {
-  for (int64_t k = 0; k < d; k++) y[k] = x[k] + b[k];
-}
-
-static void assemble(facet_denoise_block *block) {
-  facet_denoise_layer *first = &block->layer[0];
-  const int64_t c = block->size->c, d = block->size->d;
-  for (int64_t u = 0; u < block->n_units; u++) {
-    for (int64_t j = 0; j < c; j++) {
-      const int64_t at = (u * c + j) * d;
-      memcpy(first->k + at, token(block, u, j, block->clean_k, block->noised_k), (size_t)d * sizeof(facet_real));
-      memcpy(first->v + at, token(block, u, j, block->clean_v, block->noised_v), (size_t)d * sizeof(facet_real));
-    }
-    for (int64_t row = 0; row < first->rows; row++) {
-      const int64_t at = (u * first->rows + row) * d, j = first->rows == 1 ? u % c : row;
-      sum_row(d, token(block, u, j, block->clean, block->noised), tau(block, DENOISE_TAU, u), first->own + at);
-      sum_row(d, token(block, u, j, block->clean_q, block->noised_q), tau(block, DENOISE_TAU_Q, u), first->q + at);
-    }
-  }
-}
-
-/* From d_layer: gradients of the tokens, their projections and the time rows. */
-static void assemble_backward(facet_denoise_block *block, facet_real *d_time) {
-  const facet_vector *vector = facet_vector_get();
-  const facet_denoise_layer_gradient *da = &block->d_layer;
-  const int64_t c = block->size->c, d = block->size->d, rows = block->layer[0].rows;
-  for (int64_t u = 0; u < block->n_units; u++) {
-    for (int64_t j = 0; j < c; j++) {
-      const int64_t at = (u * c + j) * d;
-      vector->axpy(d, 1, da->k + at, token(block, u, j, block->d_clean_k, block->d_noised_k));
-      vector->axpy(d, 1, da->v + at, token(block, u, j, block->d_clean_v, block->d_noised_v));
-    }
-    facet_real *d_tau = d_time + u * DENOISE_N_TAU * d;
-    zero(DENOISE_N_TAU * d, d_tau);
-    for (int64_t row = 0; row < rows; row++) {
-      const int64_t at = (u * rows + row) * d, j = rows == 1 ? u % c : row;
-      vector->axpy(d, 1, da->out + at, token(block, u, j, block->d_clean, block->d_noised));
-      vector->axpy(d, 1, da->q + at, token(block, u, j, block->d_clean_q, block->d_noised_q));
-    }
-    vector->rows->column_sum(rows, d, da->out + u * rows * d, d_tau + DENOISE_TAU * d);
-    vector->rows->column_sum(rows, d, da->q + u * rows * d, d_tau + DENOISE_TAU_Q * d);
-    vector->rows->column_sum(rows, d, da->attended + u * rows * d, d_tau + DENOISE_TAU_V * d);
-  }
-}
-
-static void noise_tokens(facet_denoise_block *block, const facet_real *x) {
-  copy_flagged(block, block->n_units, 1, x, block->noised);
-  project(block, block->n_units, 0, DENOISE_SELF_Q, block->noised, block->noised_q);
-  project(block, block->n_units, 0, DENOISE_SELF_K, block->noised, block->noised_k);
-  project(block, block->n_units, 0, DENOISE_SELF_V, block->noised, block->noised_v);
-}
-
-static void noise_tokens_backward(facet_denoise_block *block, facet_real *d_x) {
-  const int64_t units = block->n_units;
-  project_backward(block, units, 0, DENOISE_SELF_Q, block->noised, block->d_noised_q, true, block->d_noised);
-  project_backward(block, units, 0, DENOISE_SELF_K, block->noised, block->d_noised_k, true, block->d_noised);
-  project_backward(block, units, 0, DENOISE_SELF_V, block->noised, block->d_noised_v, true, block->d_noised);
-  flag_backward(block, 1, block->d_noised);
-  facet_vector_get()->axpy(units * block->size->d, 1, block->d_noised, d_x);
-}
-
-/* ---- the blocks after block 1 ----------------------------------------------------------------------------------- */
-
-/* Row i of the tokens of unit u, where only that row goes on. */
-static int64_t own_row(const facet_denoise_block *block, int64_t u) {
-  return (u * block->size->c + u % block->size->c) * block->size->d;
-}
-
+/* Queries, keys and values of a layer between the first and the last from `in`. */
 static void project_tokens(facet_denoise_block *block, int64_t l) {
-  facet_denoise_layer *a = &block->layer[l];
-  const int64_t d = block->size->d, units = block->n_units;
-  if (a->own != a->in)
-    for (int64_t u = 0; u < units; u++) memcpy(a->own + u * d, a->in + own_row(block, u), (size_t)d * sizeof *a->own);
-  project(block, units * a->rows, l, DENOISE_SELF_Q, a->own, a->q);
-  project(block, units * block->size->c, l, DENOISE_SELF_K, a->in, a->k);
-  project(block, units * block->size->c, l, DENOISE_SELF_V, a->in, a->v);
+  const int64_t all = block->n_channels * block->size->c;
+  facet_denoise_project(block, all, l, DENOISE_SELF_Q, block->in, block->q);
+  facet_denoise_project(block, all, l, DENOISE_SELF_K, block->in, block->k);
+  facet_denoise_project(block, all, l, DENOISE_SELF_V, block->in, block->v);
 }
 
-/* From d_layer of layer l: d_layer.out becomes the gradient of the output of layer l − 1. */
-static void project_tokens_backward(facet_denoise_block *block, int64_t l) {
-  const facet_vector *vector = facet_vector_get();
-  const facet_denoise_layer *a = &block->layer[l];
-  facet_denoise_layer_gradient *da = &block->d_layer;
-  const int64_t d = block->size->d, units = block->n_units, all = units * block->size->c;
-  project_backward(block, units * a->rows, l, DENOISE_SELF_Q, a->own, da->q, true, da->out);
-  project_backward(block, all, l, DENOISE_SELF_K, a->in, da->k, false, da->in);
-  project_backward(block, all, l, DENOISE_SELF_V, a->in, da->v, true, da->in);
-  if (a->own == a->in)
-    vector->axpy(all * d, 1, da->out, da->in);
-  else
-    for (int64_t u = 0; u < units; u++) vector->axpy(d, 1, da->out + u * d, da->in + own_row(block, u));
-  facet_real *below = da->in;
-  da->in = da->out;
-  da->out = below;
+static void attend(facet_denoise_block *block, int64_t l) {
+  if (facet_denoise_one_query(block->size, l)) {
+    facet_denoise_last_attend(block, l);
+    return;
+  }
+  if (l > 0) project_tokens(block, l);
+  facet_denoise_layer_attend(block, l);
+}
+
+/* From the gradients at the first norm, d_in or d_own, and d_attended to that of `in`, d_in. */
+static void attend_backward(facet_denoise_block *block, int64_t l) {
+  if (facet_denoise_one_query(block->size, l)) {
+    facet_denoise_last_attend_backward(block, l);
+    return;
+  }
+  const int64_t all = block->n_channels * block->size->c;
+  facet_denoise_layer_attend_backward(block, l);
+  if (l > 0) token_backward(block, all, l, true, block->in, block->d_q, block->d_k, block->d_v, block->d_in);
+}
+
+/* `in` of layer l ≥ 1 again: the output of the layer below, from what is kept of its third norm. */
+static void repeat_input(facet_denoise_block *block, int64_t l, const facet_denoise_kept *kept) {
+  facet_vector_get()->lanes->affine(
+      &(facet_lanes_norm){.d = block->size->d,
+                          .columns = block->n_channels * block->size->c,
+                          .gamma = facet_denoise_weight_of(block, l - 1, DENOISE_NORM_3_GAMMA),
+                          .beta = facet_denoise_weight_of(block, l - 1, DENOISE_NORM_3_BETA),
+                          .x = kept->layer[l - 1].normal[DENOISE_KEPT_NORM_3],
+                          .y = block->in});
 }
 
 /* ---- one call --------------------------------------------------------------------------------------------------- */
 
-void facet_denoise_block_call(facet_denoise_block *block, const facet_real *x, facet_real *f) {
-  const facet_vector *vector = facet_vector_get();
-  const int64_t d = block->size->d, n_layers = block->size->n_layers, units = block->n_units;
-  noise_tokens(block, x);
-  assemble(block);
-  for (int64_t l = 0; l < n_layers; l++) {
-    if (l > 0) project_tokens(block, l);
-    facet_denoise_layer_forward(block, l);
+void facet_denoise_block_call(facet_denoise_block *block, const facet_denoise_kept *kept, facet_lanes f) {
+  const int64_t d = block->size->d, n = block->n_channels;
+  noise_tokens(block, kept->x);
+  first_tokens(block);
+  for (int64_t l = 0; l < block->size->n_layers; l++) {
+    attend(block, l);
+    facet_denoise_layer_forward(block, l, kept);
   }
-  const facet_real *out = block->layer[n_layers - 1].out;
   if (!block->size->projection) {
-    memcpy(f, out, (size_t)(units * d) * sizeof *f);
+    facet_denoise_copy(d, n, block->out, f);
     return;
   }
-  vector->rows->product(false, false, units, d, d, out, block->weights->value[DENOISE_OUT_WEIGHT], f);
-  vector->add_row(units, d, block->weights->value[DENOISE_OUT_BIAS], f);
+  facet_vector_get()->lanes->product(&(facet_lanes_product){.rows = d,
+                                                            .depth = d,
+                                                            .columns = n,
+                                                            .a = block->weights->transpose[DENOISE_OUT_WEIGHT],
+                                                            .bias = block->weights->value[DENOISE_OUT_BIAS],
+                                                            .x = block->out,
+                                                            .y = f});
 }
 
-static void projection_backward(facet_denoise_block *block, const facet_real *d_f) {
-  const facet_rows *rows = facet_vector_get()->rows;
-  const int64_t d = block->size->d, units = block->n_units;
+/* From d_f to d_own. */
+static void projection_backward(facet_denoise_block *block, const facet_denoise_kept *kept, facet_lanes d_f) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const int64_t d = block->size->d, n = block->n_channels, last = block->size->n_layers - 1;
   if (!block->size->projection) {
-    memcpy(block->d_layer.out, d_f, (size_t)(units * d) * sizeof *d_f);
+    facet_denoise_copy(d, n, d_f, block->d_own);
     return;
   }
-  const facet_real *out = block->layer[block->size->n_layers - 1].out;
-  rows->product(true, true, d, d, units, out, d_f, block->gradient[DENOISE_OUT_WEIGHT]);
-  rows->column_sum(units, d, d_f, block->gradient[DENOISE_OUT_BIAS]);
-  rows->product(false, false, units, d, d, d_f, block->weights->transpose[DENOISE_OUT_WEIGHT], block->d_layer.out);
+  lanes->affine(&(facet_lanes_norm){.d = d,
+                                    .columns = n,
+                                    .gamma = facet_denoise_weight_of(block, last, DENOISE_NORM_3_GAMMA),
+                                    .beta = facet_denoise_weight_of(block, last, DENOISE_NORM_3_BETA),
+                                    .x = kept->layer[last].normal[DENOISE_KEPT_NORM_3],
+                                    .y = block->out});
+  pack(block, n, d_f);
+  lanes->gradient(d, d, n, block->out, block->packed, block->gradient[DENOISE_OUT_WEIGHT]);
+  lanes->sum(d, n, d_f, (facet_lanes){block->gradient[DENOISE_OUT_BIAS], FACET_LANES});
+  lanes->product(&(facet_lanes_product){.rows = d,
+                                        .depth = d,
+                                        .columns = n,
+                                        .a = block->weights->value[DENOISE_OUT_WEIGHT],
+                                        .x = d_f,
+                                        .y = block->d_own});
 }
 
-void facet_denoise_block_call_backward(facet_denoise_block *block, const facet_real *d_f, facet_real *d_x,
-                                       facet_real *d_time) {
-  const int64_t n = block->n_units * block->size->d;
-  projection_backward(block, d_f);
+void facet_denoise_block_call_backward(facet_denoise_block *block, const facet_denoise_kept *kept, facet_lanes d_f,
+                                       facet_lanes d_x) {
+  projection_backward(block, kept, d_f);
   for (int64_t l = block->size->n_layers - 1; l > 0; l--) {
-    facet_denoise_layer_backward(block, l);
-    project_tokens_backward(block, l);
+    repeat_input(block, l, kept);
+    attend(block, l);
+    facet_denoise_layer_backward(block, l, kept);
+    attend_backward(block, l);
   }
-  facet_denoise_layer_backward(block, 0);
-  zero(n, block->d_noised);
-  zero(n, block->d_noised_q);
-  zero(n, block->d_noised_k);
-  zero(n, block->d_noised_v);
-  assemble_backward(block, d_time);
+  noise_tokens(block, kept->x);
+  attend(block, 0);
+  facet_denoise_layer_backward(block, 0, kept);
+  attend_backward(block, 0);
+  spread_backward(block);
   noise_tokens_backward(block, d_x);
 }

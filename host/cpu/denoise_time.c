@@ -1,5 +1,5 @@
-/* The denoiser's time table: one row per distinct level, for the whole batch. Threads share the levels, in backward
- * also the rows of the weights; every element is summed by one thread, in the order of levels. */
+/* The denoiser's time table: one row per distinct level, for the whole batch. Threads share the chunks of levels, in
+ * backward also the rows of the weights; every element is summed by one thread, in the order of levels. */
 #include <math.h>
 #include <string.h>
 
@@ -7,112 +7,175 @@
 #include "cpu/denoise.h"
 #include "cpu/vector.h"
 
-enum { CHUNK = 8 };       /* levels or rows of a weight that one product takes */
-enum { FEW_LEVELS = 32 }; /* up to here one thread is faster */
+enum { ROWS = 8 }; /* rows of a weight's gradient that a thread takes */
+
+static int64_t n_chunks(int64_t n_levels) {
+  return (n_levels + DENOISE_LEVELS - 1) / DENOISE_LEVELS;
+}
 
 size_t facet_denoise_time_place(const facet_denoise_size *size, int64_t n_levels, char *memory,
                                 facet_denoise_time *time) {
   facet_denoise_placer placer = {.memory = memory};
-  const int64_t n = n_levels * size->d;
+  const int64_t n = n_chunks(n_levels) * DENOISE_LEVELS * size->d; /* of d features */
   time->level = facet_denoise_place(&placer, n_levels, sizeof(int32_t));
   time->position = facet_denoise_place_real(&placer, n);
   time->z = facet_denoise_place_real(&placer, 4 * n);
   time->hidden = facet_denoise_place_real(&placer, 4 * n);
   time->d_z = facet_denoise_place_real(&placer, 4 * n);
+  time->packed_dz =
+      facet_denoise_place_real(&placer, n_chunks(n_levels) * facet_lanes_packed(4 * size->d, DENOISE_LEVEL_COLUMNS));
   for (int i = 0; i < DENOISE_N_TAU; i++) {
-    time->row[i] = facet_denoise_place_real(&placer, n);
-    time->d_row[i] = facet_denoise_place_real(&placer, n);
+    time->row[i] = facet_denoise_place_real(&placer, n_levels * size->d);
+    time->d_row[i] = facet_denoise_place_real(&placer, (n_levels + 1) * size->d);
+    time->tau[i] = facet_denoise_place_real(&placer, n);
+    time->d_tau[i] = facet_denoise_place_real(&placer, n);
+    time->packed[i] =
+        facet_denoise_place_real(&placer, n_chunks(n_levels) * facet_lanes_packed(size->d, DENOISE_LEVEL_COLUMNS));
   }
   return placer.n_bytes;
 }
 
-static int64_t chunk_rows(int64_t n, int64_t first) {
-  return n - first < CHUNK ? n - first : CHUNK;
+/* Columns of a chunk; its last lanes may be without a level. */
+static int64_t chunk_columns(const facet_denoise_time *time, int64_t chunk) {
+  const int64_t left = time->n_levels - chunk * DENOISE_LEVELS, n = left < DENOISE_LEVELS ? left : DENOISE_LEVELS;
+  return (n + FACET_LANES - 1) / FACET_LANES;
 }
 
-static void fill_rows(int64_t rows, int64_t n, const facet_real *row, facet_real *x) {
-  for (int64_t i = 0; i < rows; i++) memcpy(x + i * n, row, (size_t)n * sizeof *x);
+static facet_lanes chunk_lanes(facet_real *array, int64_t features, int64_t chunk) {
+  return (facet_lanes){array + chunk * features * DENOISE_LEVELS, DENOISE_LEVELS};
 }
 
-/* pe = [sin(t ω_j), cos(t ω_j)], ω_j = 10^(−4 j/(d/2 − 1)), j < d/2 */
-static void encode_position(int64_t d, int32_t level, facet_real *position) {
-  const int64_t half = d / 2;
+/* Levels of one column, from `first` on. */
+static int64_t column_levels(const facet_denoise_time *time, int64_t first) {
+  return time->n_levels - first < FACET_LANES ? time->n_levels - first : FACET_LANES;
+}
+
+/* pe = [sin(t ω_j), cos(t ω_j)], ω_j = 10^(−4 j/(d/2 − 1)), j < d/2; lanes without a level repeat the last. */
+static void encode_positions(const facet_denoise_size *size, const facet_denoise_time *time, int64_t chunk,
+                             int64_t n_lanes, facet_lanes position) {
+  const int64_t half = size->d / 2;
   for (int64_t j = 0; j < half; j++) {
-    double angle = (double)level * exp(-(double)j * log(1e4) / (double)(half - 1));
-    position[j] = (facet_real)sin(angle);
-    position[half + j] = (facet_real)cos(angle);
+    const double frequency = exp(-(double)j * log(1e4) / (double)(half - 1));
+    for (int64_t lane = 0; lane < n_lanes; lane++) {
+      const int64_t i = chunk * DENOISE_LEVELS + lane;
+      const double angle = (double)time->level[i < time->n_levels ? i : time->n_levels - 1] * frequency;
+      position.at[j * position.stride + lane] = (facet_real)sin(angle);
+      position.at[(half + j) * position.stride + lane] = (facet_real)cos(angle);
+    }
+  }
+}
+
+static void product(int64_t rows, int64_t depth, int64_t columns, const facet_real *a, const facet_real *bias,
+                    facet_lanes x, facet_lanes add, facet_lanes y) {
+  facet_vector_get()->lanes->product(&(facet_lanes_product){
+      .rows = rows, .depth = depth, .columns = columns, .a = a, .bias = bias, .x = x, .add = add, .y = y});
+}
+
+static const facet_lanes none = {0};
+
+static void chunk_forward(const facet_denoise_size *size, const facet_denoise_weights *weights,
+                          facet_denoise_time *time, int64_t chunk) {
+  const int64_t d = size->d, columns = chunk_columns(time, chunk);
+  const facet_real *const *w = weights->value;
+  facet_real *const *transpose = weights->transpose, *const *block_1 = transpose + DENOISE_N_SHARED;
+  const facet_lanes position = chunk_lanes(time->position, d, chunk), z = chunk_lanes(time->z, 4 * d, chunk);
+  const facet_lanes hidden = chunk_lanes(time->hidden, 4 * d, chunk);
+  facet_lanes tau[DENOISE_N_TAU];
+  for (int i = 0; i < DENOISE_N_TAU; i++) tau[i] = chunk_lanes(time->tau[i], d, chunk);
+  encode_positions(size, time, chunk, columns * FACET_LANES, position);
+  product(4 * d, d, columns, transpose[DENOISE_TIME_0_WEIGHT], w[DENOISE_TIME_0_BIAS], position, none, z);
+  for (int64_t f = 0; f < 4 * d; f++)
+    facet_activation_apply(FACET_ACTIVATION_SWISH, columns * FACET_LANES, z.at + f * z.stride,
+                           hidden.at + f * hidden.stride);
+  product(d, 4 * d, columns, transpose[DENOISE_TIME_1_WEIGHT], w[DENOISE_TIME_1_BIAS], hidden, none, tau[DENOISE_TAU]);
+  product(d, d, columns, block_1[DENOISE_SELF_Q], NULL, tau[DENOISE_TAU], none, tau[DENOISE_TAU_Q]);
+  product(d, d, columns, block_1[DENOISE_SELF_V], NULL, tau[DENOISE_TAU], none, tau[DENOISE_TAU_V]);
+  for (int64_t j = 0; j < columns; j++) {
+    const int64_t first = chunk * DENOISE_LEVELS + j * FACET_LANES, n = column_levels(time, first);
+    for (int i = 0; i < DENOISE_N_TAU; i++) {
+      facet_real *row[FACET_LANES];
+      for (int64_t lane = 0; lane < n; lane++) row[lane] = time->row[i] + (first + lane) * d;
+      facet_vector_get()->lanes->store(d, n, facet_lanes_column(tau[i], j), row);
+    }
   }
 }
 
 void facet_denoise_time_forward(const facet_denoise_size *size, const facet_denoise_weights *weights,
                                 facet_denoise_time *time) {
-  const facet_rows *rows = facet_vector_get()->rows;
-  const facet_real *const *w = weights->value;
-  const int64_t d = size->d;
-#pragma omp parallel for schedule(static) if (time->n_levels > FEW_LEVELS)
-  for (int64_t first = 0; first < time->n_levels; first += CHUNK) {
-    int64_t n = chunk_rows(time->n_levels, first);
-    facet_real *position = time->position + first * d, *z = time->z + first * 4 * d;
-    facet_real *hidden = time->hidden + first * 4 * d, *tau = time->row[DENOISE_TAU] + first * d;
-    for (int64_t i = 0; i < n; i++) encode_position(d, time->level[first + i], position + i * d);
-    fill_rows(n, 4 * d, w[DENOISE_TIME_0_BIAS], z);
-    rows->product(false, true, n, 4 * d, d, position, w[DENOISE_TIME_0_WEIGHT], z);
-    facet_activation_apply(FACET_ACTIVATION_SWISH, n * 4 * d, z, hidden);
-    fill_rows(n, d, w[DENOISE_TIME_1_BIAS], tau);
-    rows->product(false, true, n, d, 4 * d, hidden, w[DENOISE_TIME_1_WEIGHT], tau);
-    const facet_real *const *block_1 = w + DENOISE_N_SHARED;
-    rows->product(false, false, n, d, d, tau, block_1[DENOISE_SELF_Q], time->row[DENOISE_TAU_Q] + first * d);
-    rows->product(false, false, n, d, d, tau, block_1[DENOISE_SELF_V], time->row[DENOISE_TAU_V] + first * d);
-  }
+#pragma omp parallel for schedule(static) if (n_chunks(time->n_levels) > 1)
+  for (int64_t chunk = 0; chunk < n_chunks(time->n_levels); chunk++) chunk_forward(size, weights, time, chunk);
 }
 
-/* dτ and dz of the levels first … first + n − 1. */
-static void levels_backward(const facet_denoise_size *size, const facet_denoise_weights *weights,
-                            facet_denoise_time *time, int64_t first, int64_t n) {
-  const facet_rows *rows = facet_vector_get()->rows;
-  facet_real *const *transpose = weights->transpose, *const *block_1 = weights->transpose + DENOISE_N_SHARED;
+/* d_tau of a chunk from the rows; lanes without a level get zeros. */
+static void load_gradients(const facet_denoise_size *size, facet_denoise_time *time, int64_t chunk) {
   const int64_t d = size->d;
-  facet_real *d_tau = time->d_row[DENOISE_TAU] + first * d, *d_z = time->d_z + first * 4 * d;
-  rows->product(false, true, n, d, d, time->d_row[DENOISE_TAU_Q] + first * d, block_1[DENOISE_SELF_Q], d_tau);
-  rows->product(false, true, n, d, d, time->d_row[DENOISE_TAU_V] + first * d, block_1[DENOISE_SELF_V], d_tau);
-  rows->product(false, false, n, 4 * d, d, d_tau, transpose[DENOISE_TIME_1_WEIGHT], d_z);
-  facet_activation_derive(FACET_ACTIVATION_SWISH, n * 4 * d, time->z + first * 4 * d, NULL, d_z, false, d_z);
-}
-
-/* gradient [m, n] += Σ_levels xᵀ dy for x [levels, m], dy [levels, n]. A thread takes some columns of x, copied so
- * that the product reads them without gaps. */
-static void weight_backward(const facet_denoise_time *time, int64_t m, int64_t n, const facet_real *x,
-                            const facet_real *dy, facet_real *gradient) {
-  const facet_rows *rows = facet_vector_get()->rows;
-  if (!gradient) return;
-#pragma omp parallel for schedule(static) if (time->n_levels > FEW_LEVELS)
-  for (int64_t first = 0; first < m; first += CHUNK) {
-    int64_t n_columns = chunk_rows(m, first);
-    for (int64_t level = 0; level < time->n_levels; level += CHUNK) {
-      facet_real columns[CHUNK * CHUNK];
-      int64_t n_rows = chunk_rows(time->n_levels, level);
-      for (int64_t i = 0; i < n_rows; i++)
-        memcpy(columns + i * n_columns, x + (level + i) * m + first, (size_t)n_columns * sizeof *x);
-      rows->product(true, true, n_columns, n, n_rows, columns, dy + level * n, gradient + first * n);
+  for (int64_t j = 0; j < chunk_columns(time, chunk); j++)
+    for (int i = 0; i < DENOISE_N_TAU; i++) {
+      const int64_t first = chunk * DENOISE_LEVELS + j * FACET_LANES;
+      const facet_real *row[FACET_LANES];
+      facet_denoise_rows(time->d_row[i] + first * d, d, column_levels(time, first), time->d_row[i] + time->n_levels * d,
+                         row);
+      facet_vector_get()->lanes->load(d, row, facet_lanes_column(chunk_lanes(time->d_tau[i], d, chunk), j));
     }
-  }
 }
 
-static void bias_backward(const facet_denoise_time *time, int64_t n, const facet_real *dy, facet_real *gradient) {
-  if (gradient) facet_vector_get()->rows->column_sum(time->n_levels, n, dy, gradient);
+/* dτ and dz of a chunk, and all that the weights' gradients multiply with. */
+static void chunk_backward(const facet_denoise_size *size, const facet_denoise_weights *weights,
+                           facet_denoise_time *time, int64_t chunk) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_real *const *w = weights->value, *const *block_1 = w + DENOISE_N_SHARED;
+  const int64_t d = size->d, columns = chunk_columns(time, chunk);
+  const facet_lanes z = chunk_lanes(time->z, 4 * d, chunk), d_z = chunk_lanes(time->d_z, 4 * d, chunk);
+  facet_lanes d_tau[DENOISE_N_TAU];
+  for (int i = 0; i < DENOISE_N_TAU; i++) d_tau[i] = chunk_lanes(time->d_tau[i], d, chunk);
+  load_gradients(size, time, chunk);
+  product(d, d, columns, block_1[DENOISE_SELF_Q], NULL, d_tau[DENOISE_TAU_Q], d_tau[DENOISE_TAU], d_tau[DENOISE_TAU]);
+  product(d, d, columns, block_1[DENOISE_SELF_V], NULL, d_tau[DENOISE_TAU_V], d_tau[DENOISE_TAU], d_tau[DENOISE_TAU]);
+  product(4 * d, d, columns, w[DENOISE_TIME_1_WEIGHT], NULL, d_tau[DENOISE_TAU], none, d_z);
+  for (int64_t f = 0; f < 4 * d; f++)
+    facet_activation_derive(FACET_ACTIVATION_SWISH, columns * FACET_LANES, z.at + f * z.stride, NULL,
+                            d_z.at + f * d_z.stride, false, d_z.at + f * d_z.stride);
+  for (int i = 0; i < DENOISE_N_TAU; i++)
+    lanes->pack(d, columns, d_tau[i], time->packed[i] + chunk * facet_lanes_packed(d, DENOISE_LEVEL_COLUMNS));
+  lanes->pack(4 * d, columns, d_z, time->packed_dz + chunk * facet_lanes_packed(4 * d, DENOISE_LEVEL_COLUMNS));
+}
+
+/* gradient [m, n] += Σ_levels x yᵀ for x of m features and y of n, which is packed. */
+static void weight_backward(const facet_denoise_time *time, int64_t m, int64_t n, facet_real *x,
+                            const facet_real *packed, facet_real *gradient) {
+  if (!gradient) return;
+#pragma omp parallel for schedule(static) if (n_chunks(time->n_levels) > 1)
+  for (int64_t first = 0; first < m; first += ROWS)
+    for (int64_t chunk = 0; chunk < n_chunks(time->n_levels); chunk++) {
+      facet_lanes rows = chunk_lanes(x, m, chunk);
+      rows.at += first * rows.stride;
+      facet_vector_get()->lanes->gradient(m - first < ROWS ? m - first : ROWS, n, chunk_columns(time, chunk), rows,
+                                          packed + chunk * facet_lanes_packed(n, DENOISE_LEVEL_COLUMNS),
+                                          gradient + first * n);
+    }
+}
+
+static void bias_backward(const facet_denoise_time *time, int64_t n, facet_real *dy, facet_real *gradient) {
+  for (int64_t f = 0; gradient && f < n; f++)
+    for (int64_t chunk = 0; chunk < n_chunks(time->n_levels); chunk++) {
+      const facet_lanes rows = chunk_lanes(dy, n, chunk);
+      for (int64_t lane = 0; lane < chunk_columns(time, chunk) * FACET_LANES; lane++)
+        gradient[f] += rows.at[f * rows.stride + lane];
+    }
 }
 
 void facet_denoise_time_backward(const facet_denoise_size *size, const facet_denoise_weights *weights,
                                  facet_denoise_time *time, facet_real *const *gradient) {
   const int64_t d = size->d;
-  facet_real *const *block_1 = gradient + DENOISE_N_SHARED, *const *d_row = time->d_row;
-#pragma omp parallel for schedule(static) if (time->n_levels > FEW_LEVELS)
-  for (int64_t first = 0; first < time->n_levels; first += CHUNK)
-    levels_backward(size, weights, time, first, chunk_rows(time->n_levels, first));
-  weight_backward(time, d, d, time->row[DENOISE_TAU], d_row[DENOISE_TAU_Q], block_1[DENOISE_SELF_Q]);
-  weight_backward(time, d, d, time->row[DENOISE_TAU], d_row[DENOISE_TAU_V], block_1[DENOISE_SELF_V]);
-  weight_backward(time, 4 * d, d, time->hidden, d_row[DENOISE_TAU], gradient[DENOISE_TIME_1_WEIGHT]);
-  bias_backward(time, d, d_row[DENOISE_TAU], gradient[DENOISE_TIME_1_BIAS]);
-  weight_backward(time, d, 4 * d, time->position, time->d_z, gradient[DENOISE_TIME_0_WEIGHT]);
+  facet_real *const *block_1 = gradient + DENOISE_N_SHARED, *const *packed = time->packed;
+  for (int i = 0; i < DENOISE_N_TAU; i++)
+    memset(time->d_row[i] + time->n_levels * d, 0, (size_t)d * sizeof *time->d_row[i]);
+#pragma omp parallel for schedule(static) if (n_chunks(time->n_levels) > 1)
+  for (int64_t chunk = 0; chunk < n_chunks(time->n_levels); chunk++) chunk_backward(size, weights, time, chunk);
+  weight_backward(time, d, d, time->tau[DENOISE_TAU], packed[DENOISE_TAU_Q], block_1[DENOISE_SELF_Q]);
+  weight_backward(time, d, d, time->tau[DENOISE_TAU], packed[DENOISE_TAU_V], block_1[DENOISE_SELF_V]);
+  weight_backward(time, 4 * d, d, time->hidden, packed[DENOISE_TAU], gradient[DENOISE_TIME_1_WEIGHT]);
+  bias_backward(time, d, time->d_tau[DENOISE_TAU], gradient[DENOISE_TIME_1_BIAS]);
+  weight_backward(time, d, 4 * d, time->position, time->packed_dz, gradient[DENOISE_TIME_0_WEIGHT]);
   bias_backward(time, 4 * d, time->d_z, gradient[DENOISE_TIME_0_BIAS]);
 }

@@ -68,8 +68,37 @@ bool facet_denoise_describe(const facet_denoise_size *size, int k, facet_denoise
   return true;
 }
 
+facet_denoise_sum facet_denoise_sum_of(const facet_denoise_size *size, int k) {
+  facet_denoise_weight weight;
+  if (k < DENOISE_FLAG || !facet_denoise_describe(size, k, &weight)) return DENOISE_SUM_NONE;
+  if (k == DENOISE_FLAG || weight.shape.rank == 1) return DENOISE_SUM_LANES;
+  if (k < DENOISE_N_SHARED) return DENOISE_SUM_MATRIX;
+  switch ((k - DENOISE_N_SHARED) % DENOISE_N_LAYER) {
+  case DENOISE_CROSS_Q:
+  case DENOISE_CROSS_K:
+    return DENOISE_SUM_NONE;
+  case DENOISE_SELF_Q:
+  case DENOISE_SELF_K:
+  case DENOISE_SELF_V:
+  case DENOISE_FFN_0_WEIGHT:
+    return DENOISE_SUM_TRANSPOSE;
+  default:
+    return DENOISE_SUM_MATRIX;
+  }
+}
+
 void *facet_denoise_place(facet_denoise_placer *placer, int64_t n, size_t element_bytes) {
   void *at = placer->memory ? placer->memory + placer->n_bytes : NULL;
   placer->n_bytes += ((size_t)n * element_bytes + 63) / 64 * 64;
   return at;
+}
+
+facet_lanes facet_denoise_place_lanes(facet_denoise_placer *placer, int64_t features, int64_t columns) {
+  const int64_t stride = facet_lanes_stride(columns);
+  return (facet_lanes){facet_denoise_place_real(placer, features * stride), stride};
+}
+
+void facet_denoise_rows(const facet_real *first, int64_t step, int64_t n, const facet_real *rest,
+                        const facet_real *row[FACET_LANES]) {
+  for (int64_t lane = 0; lane < FACET_LANES; lane++) row[lane] = lane < n ? first + lane * step : rest;
 }

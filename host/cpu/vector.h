@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "cpu/lanes.h"
 #include "cpu/norms.h"
 #include "cpu/rows.h"
 #include "facet/real.h"
@@ -64,8 +65,9 @@ typedef struct facet_vector {
                facet_real *w);
   void (*adagrad)(const facet_adagrad_step *step, int64_t n, const facet_real *g, facet_real *a, facet_real *w);
 
-  const facet_rows *rows;   /* kernels on small matrices */
-  const facet_norms *norms; /* of LayerNorm, BatchNorm and Dice */
+  const facet_norms *norms;        /* of LayerNorm, BatchNorm and Dice */
+  const facet_rows *rows;          /* products of small matrices */
+  const facet_lane_kernels *lanes; /* kernels on sample lanes */
 } facet_vector;
 
 /* The kernels in use: those named by FACET_ISA when facet_vector_select was called, else the best this CPU has. */

@@ -10,119 +10,26 @@
  *   eps, eps_bug:  F = −c1 √(1/ᾱ − 1),     X = c1/√ᾱ + c2        (x̂₀ = x/√ᾱ − √(1/ᾱ − 1) f)
  *   backward:      f̄_t = F_t x̄,            x̄ ← X_t x̄ + Jᵀ f̄_t,   J = ∂f_t/∂x
  *
- * Blocks of samples go through all steps while in cache. Forward keeps x before each of the last gradient_steps steps,
- * and backward computes the step again from it. A group of blocks adds the gradients of the weights for itself, and the
- * groups' sums are added in order: blocks and groups follow from the shapes, not from threads. */
+ * Units of FACET_LANES samples go through all steps, a few channels at a time (a block, cpu/denoise.h) while in cache.
+ * Forward keeps x before each of the last gradient_steps steps and two norms of each layer, from which backward repeats
+ * about half of the step. A group of units adds the gradients of the weights for itself, and the groups' sums are added
+ * in order: units and groups follow from the shapes, not from threads. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
-#include "cpu/denoise.h"
-#include "cpu/diffusion.h"
+#include "cpu/denoise_plan.h"
 #include "cpu/vector.h"
 #include "ops/diffusion.h"
 
-typedef struct facet_denoise_params {
-  facet_denoiser_options denoiser;
-  facet_diffusion_options diffusion; /* of a chain */
-  facet_diffusion_parameter parameter;
-  int64_t steps, gradient_steps; /* 0 in one call */
-  bool chain, noise;             /* else one call with levels given; a chain has z */
-} facet_denoise_params;
+typedef facet_denoise_work work;
+typedef facet_denoise_worker worker;
 
 /* Inputs: x, r, o, then level (one call) or z (a chain with noise), then the weights that exist. */
 enum { IN_X, IN_R, IN_O, IN_EXTRA };
 
 static bool has_extra(const facet_denoise_params *params) {
   return !params->chain || params->noise;
-}
-
-static facet_denoise_size make_size(const facet_denoise_params *params, const facet_shape *x) {
-  const facet_denoiser_options *options = &params->denoiser;
-  const int64_t c = x->dim[1], d = x->dim[2];
-  double n = options->attention_scale == FACET_SCALE_KEYS ? (double)c : (double)d / (double)options->heads;
-  return (facet_denoise_size){.c = c,
-                              .d = d,
-                              .width = options->ffn_factor * d,
-                              .n_layers = options->n_layers,
-                              .heads = options->heads,
-                              .scale = (facet_real)(1 / sqrt(n)),
-                              .flag = options->token_flag,
-                              .projection = options->output_projection};
-}
-
-/* ---- how the work is cut ---------------------------------------------------------------------------------------- */
-
-enum { MAX_GROUPS = 32, MAX_BLOCK_SAMPLES = 16, BLOCK_NUMBERS = 16 * 4 * 4 * 40 }; /* tokens of a block: L2 cache */
-
-typedef struct work {
-  facet_denoise_size size;
-  const facet_denoise_params *params;
-  int64_t batch, block_samples, n_blocks, n_groups;
-  int64_t max_levels; /* rows of the time table */
-  int64_t n_time_rows, n_slots, n_partial;
-  /* in scratch memory */
-  facet_denoise_time time;
-  facet_denoise_weights weights;
-  facet_diffusion_step *step;              /* [steps] */
-  int32_t *slot;                           /* [n_slots]: hash table of levels; 0: empty, else its row + 1 */
-  int32_t *unit_level;                     /* one call: [batch, c]: row of the time table */
-  facet_real *d_time_rows;                 /* [n_time_rows, DENOISE_N_TAU, d] */
-  facet_real *partial;                     /* [n_groups, n_partial]: gradients of the weights */
-  int64_t partial_at[DENOISE_MAX_WEIGHTS]; /* −1: none */
-  facet_denoise_block block[MAX_GROUPS];
-  facet_real *x[MAX_GROUPS], *f[MAX_GROUPS], *d_time[MAX_GROUPS]; /* [units, d] twice, [units, DENOISE_N_TAU, d] */
-} work;
-
-static bool adds_per_block(const facet_denoise_size *size, int k) {
-  const int of_layer = (k - DENOISE_N_SHARED) % DENOISE_N_LAYER;
-  facet_denoise_weight weight;
-  if (k < DENOISE_FLAG || !facet_denoise_describe(size, k, &weight)) return false; /* time weights: the time table */
-  return k < DENOISE_N_SHARED || (of_layer != DENOISE_CROSS_Q && of_layer != DENOISE_CROSS_K); /* these are dead */
-}
-
-static void cut(const facet_denoise_params *params, const facet_shape *x, work *w) {
-  *w = (work){.size = make_size(params, x), .params = params, .batch = x->dim[0]};
-  const int64_t c = w->size.c, d = w->size.d;
-  w->block_samples = MAX_BLOCK_SAMPLES;
-  while (w->block_samples > 1 && w->block_samples * c * c * d > BLOCK_NUMBERS) w->block_samples /= 2;
-  w->n_blocks = (w->batch + w->block_samples - 1) / w->block_samples;
-  w->n_groups = w->n_blocks < MAX_GROUPS ? w->n_blocks : MAX_GROUPS;
-  w->max_levels = params->chain ? params->steps : w->batch * c;
-  w->n_time_rows = params->chain ? w->n_blocks * params->gradient_steps : w->batch * c;
-  for (w->n_slots = 1; !params->chain && w->n_slots < 2 * w->max_levels;) w->n_slots *= 2;
-  for (int k = 0; k < facet_denoise_n_weights(&w->size); k++) {
-    facet_denoise_weight weight;
-    facet_denoise_describe(&w->size, k, &weight);
-    w->partial_at[k] = adds_per_block(&w->size, k) ? w->n_partial : -1;
-    if (w->partial_at[k] >= 0) w->n_partial += (facet_shape_elements(&weight.shape) + 15) / 16 * 16;
-  }
-}
-
-/* Places everything in scratch memory (NULL: only counts); returns the bytes. */
-static size_t place(work *w, char *memory) {
-  facet_denoise_placer placer = {.memory = memory};
-  const int64_t c = w->size.c, d = w->size.d, numbers = w->block_samples * c * d;
-  w->step = facet_denoise_place(&placer, w->params->steps, sizeof *w->step);
-  w->slot = facet_denoise_place(&placer, w->n_slots, sizeof *w->slot);
-  w->unit_level = facet_denoise_place(&placer, w->params->chain ? 0 : w->batch * c, sizeof *w->unit_level);
-  w->d_time_rows = facet_denoise_place_real(&placer, w->n_time_rows * DENOISE_N_TAU * d);
-  w->partial = facet_denoise_place_real(&placer, w->n_groups * w->n_partial);
-  for (int k = 0; k < facet_denoise_n_weights(&w->size); k++) {
-    facet_denoise_weight weight;
-    if (facet_denoise_describe(&w->size, k, &weight) && weight.shape.rank == 2)
-      w->weights.transpose[k] = facet_denoise_place_real(&placer, facet_shape_elements(&weight.shape));
-  }
-  placer.n_bytes +=
-      facet_denoise_time_place(&w->size, w->max_levels, memory ? memory + placer.n_bytes : NULL, &w->time);
-  for (int64_t g = 0; g < w->n_groups; g++) {
-    w->x[g] = facet_denoise_place_real(&placer, numbers);
-    w->f[g] = facet_denoise_place_real(&placer, numbers);
-    w->d_time[g] = facet_denoise_place_real(&placer, DENOISE_N_TAU * numbers);
-    placer.n_bytes +=
-        facet_denoise_block_place(&w->size, w->block_samples, memory ? memory + placer.n_bytes : NULL, &w->block[g]);
-  }
-  return placer.n_bytes;
 }
 
 /* ---- shape and cost --------------------------------------------------------------------------------------------- */
@@ -197,19 +104,23 @@ static facet_status check_weights(const facet_op_rule *rule, const facet_denoise
   return FACET_OK;
 }
 
+static size_t saved_bytes(const work *w) {
+  return w->kept_bytes * (size_t)(w->kept_steps * w->n_units * w->n_parts);
+}
+
 static facet_status denoise_shape(facet_op_rule *rule) {
   const facet_denoise_params *params = rule->params;
   const facet_shape *x = &rule->in_shape[IN_X];
   FACET_TRY(check_options(rule));
   FACET_TRY(check_tensors(rule));
   work w;
-  cut(params, x, &w);
+  facet_denoise_work_make(params, x, &w);
   FACET_TRY(check_weights(rule, &w.size));
   rule->n_outputs = 1;
   rule->out_dtype[0] = FACET_DTYPE_REAL;
   rule->out_shape[0] = *x;
-  rule->saved_bytes = (size_t)(params->gradient_steps * facet_shape_elements(x)) * sizeof(facet_real);
-  rule->scratch_bytes = place(&w, NULL);
+  rule->saved_bytes = saved_bytes(&w);
+  rule->scratch_bytes = facet_denoise_work_place(&w, NULL);
   return FACET_OK;
 }
 
@@ -218,20 +129,22 @@ static double call_flops(const facet_denoise_size *size) {
   const double c = (double)size->c, d = (double)size->d, width = (double)size->width;
   double flops = size->projection ? 2 * d * d : 0;
   for (int64_t l = 0; l < size->n_layers; l++) {
-    double rows = l == size->n_layers - 1 ? 1 : c;
-    flops += l ? (2 * rows + 4 * c) * d * d : 6 * d * d;                 /* queries, keys and values */
-    flops += 4 * rows * c * d + 2 * rows * d * d + 4 * rows * d * width; /* attention, W_o, feed-forward */
+    const bool one_query = facet_denoise_one_query(size, l);
+    const double rows = (double)facet_denoise_layer_rows(size, l);
+    flops += 6 * d * d * (l == 0 || one_query ? 1 : c);                /* queries, keys and values */
+    flops += 4 * rows * c * d * (one_query ? (double)size->heads : 1); /* attention */
+    flops += 2 * rows * d * d + 4 * rows * d * width;                  /* W_o, feed-forward */
   }
   return flops;
 }
 
 /* FLOPs of the matrix products; norms, softmax and the like are below a tenth of them. Backward takes twice those of
- * forward; that it computes forward again is how it is done, not what is needed. With one call the levels count as
+ * forward; that it repeats about half of forward is how it is done, not what is needed. With one call the levels count as
  * distinct. */
 static void denoise_cost(const facet_op_rule *rule, facet_cost *cost) {
   const facet_denoise_params *params = rule->params;
   const facet_shape *x = &rule->in_shape[IN_X];
-  const facet_denoise_size size = make_size(params, x);
+  const facet_denoise_size size = facet_denoise_size_make(params, x);
   const double batch = (double)x->dim[0], c = (double)size.c, d = (double)size.d, layers = (double)size.n_layers;
   const double levels = params->chain ? (double)params->steps : batch * c;
   const double set_up = batch * c * d * d * ((size.n_layers > 1 ? 6 : 4) + 4 * layers) + levels * 20 * d * d;
@@ -264,68 +177,107 @@ static void bind_gradients(const facet_op_call *call, const work *w, facet_real 
   }
 }
 
-/* Rows of the time table in the order of their first use: levels of a chain, or of the first n units. */
-static void number_levels(const facet_op_call *call, int64_t n, work *w) {
-  facet_denoise_time *time = &w->time;
-  time->n_levels = w->params->steps;
-  for (int64_t t = 0; t < w->params->steps; t++) time->level[t] = (int32_t)t;
-  if (w->params->chain) return;
-  const int32_t *level = call->in[IN_EXTRA];
-  memset(w->slot, 0, (size_t)w->n_slots * sizeof *w->slot);
-  for (int64_t u = 0; u < n; u++) {
-    uint32_t at = (uint32_t)level[u] * 2654435761u % (uint32_t)w->n_slots; /* Knuth's multiplicative hash */
-    while (w->slot[at] && time->level[w->slot[at] - 1] != level[u]) at = (at + 1) % (uint32_t)w->n_slots;
-    if (!w->slot[at]) {
-      time->level[time->n_levels++] = level[u];
-      w->slot[at] = (int32_t)time->n_levels;
-    }
-    w->unit_level[u] = w->slot[at] - 1;
-  }
-}
-
 /* The rows with valid = 1; those after them are neither read nor given a gradient, and their output is zero. */
 static int64_t valid_rows(const facet_op_call *call, const work *w) {
   return call->run->n_rows < w->batch ? call->run->n_rows : w->batch;
 }
 
 static void set_up(const facet_op_call *call, work *w) {
-  cut(call->params, &call->in_shape[IN_X], w);
-  place(w, call->scratch);
+  facet_denoise_work_make(call->params, &call->in_shape[IN_X], w);
+  facet_denoise_work_place(w, call->scratch);
   bind_weights(call, w);
-  if (w->params->chain) facet_diffusion_steps(&w->params->diffusion, w->params->steps, w->step);
-  number_levels(call, valid_rows(call, w) * w->size.c, w);
-  facet_denoise_time_forward(&w->size, &w->weights, &w->time);
+  facet_denoise_work_begin(w, w->params->chain ? NULL : call->in[IN_EXTRA], valid_rows(call, w));
 }
 
 static int n_threads(const work *w) {
-  return omp_get_max_threads() < w->n_groups ? omp_get_max_threads() : (int)w->n_groups;
+  return omp_get_max_threads() < w->n_workers ? omp_get_max_threads() : (int)w->n_workers;
 }
 
-/* The samples of a block that count. */
-typedef struct samples {
-  int64_t first, n;      /* samples */
-  int64_t at, n_numbers; /* their place and number in tensors like x */
-} samples;
+/* A block's place: samples first … first + n − 1 and channels channel … channel + n_channels − 1. */
+typedef struct part {
+  int64_t unit, index; /* the index counts over all units */
+  int64_t first, n, channel, n_channels;
+} part;
 
-static samples block_samples(const work *w, int64_t block, int64_t n_valid) {
-  int64_t first = block * w->block_samples, last = first + w->block_samples, numbers = w->size.c * w->size.d;
-  last = last < n_valid ? last : n_valid;
-  int64_t n = last > first ? last - first : 0;
-  return (samples){.first = first, .n = n, .at = first * numbers, .n_numbers = n * numbers};
+static part make_part(const work *w, int64_t unit, int64_t i, int64_t n_valid) {
+  const int64_t first = unit * FACET_LANES, channel = i * w->channels, left = w->size.c - channel;
+  return (part){.unit = unit,
+                .index = unit * w->n_parts + i,
+                .first = first,
+                .n = n_valid - first < FACET_LANES ? n_valid - first : FACET_LANES,
+                .channel = channel,
+                .n_channels = left < w->channels ? left : w->channels};
 }
 
-/* Sets a group's block up for these samples. */
-static void begin(const facet_op_call *call, work *w, facet_denoise_block *block, samples s) {
-  block->weights = &w->weights;
-  block->time = &w->time;
-  facet_denoise_block_begin(block, s.n, (const facet_real *)call->in[IN_R] + s.at,
-                            (const facet_real *)call->in[IN_O] + s.at);
+static int64_t valid_units(int64_t n_valid) {
+  return (n_valid + FACET_LANES - 1) / FACET_LANES;
 }
 
-static void set_levels(const work *w, samples s, int64_t t, facet_denoise_block *block) {
-  const int64_t c = w->size.c;
-  for (int64_t u = 0; u < s.n * c; u++)
-    block->level[u] = w->params->chain ? (int32_t)t : w->unit_level[s.first * c + u];
+static void begin(const facet_op_call *call, const work *w, part s, facet_denoise_block *block) {
+  const int64_t at = s.first * w->size.c * w->size.d;
+  facet_denoise_block_begin(block, s.channel, s.n_channels, s.n, (const facet_real *)call->in[IN_R] + at,
+                            (const facet_real *)call->in[IN_O] + at);
+}
+
+/* x [d][channels] from a tensor whose samples are `step` numbers apart and begin with [c, d]; lanes without a sample get
+ * `rest`, or with NULL repeat the first. */
+static void load(const work *w, part s, const facet_real *tensor, int64_t step, const facet_real *rest, facet_lanes x) {
+  const facet_real *row[FACET_LANES];
+  for (int64_t i = 0; i < s.n_channels; i++) {
+    const facet_real *from = tensor + s.first * step + (s.channel + i) * w->size.d;
+    facet_denoise_rows(from, step, s.n, rest ? rest : from, row);
+    facet_vector_get()->lanes->load(w->size.d, row, facet_lanes_column(x, i));
+  }
+}
+
+/* Rows of such a tensor that belong to channel i of the block. */
+static void rows_of(const work *w, part s, int64_t i, facet_real *tensor, int64_t step, facet_real *row[FACET_LANES]) {
+  for (int64_t lane = 0; lane < s.n; lane++) row[lane] = tensor + (s.first + lane) * step + (s.channel + i) * w->size.d;
+}
+
+static void store(const work *w, part s, facet_lanes x, facet_real *tensor) {
+  facet_real *row[FACET_LANES];
+  for (int64_t i = 0; i < s.n_channels; i++) {
+    rows_of(w, s, i, tensor, w->size.c * w->size.d, row);
+    facet_vector_get()->lanes->store(w->size.d, s.n, facet_lanes_column(x, i), row);
+  }
+}
+
+static void store_add(const work *w, part s, facet_real factor, facet_lanes x, facet_real *tensor, int64_t step) {
+  facet_real *row[FACET_LANES];
+  for (int64_t i = 0; i < s.n_channels; i++) {
+    rows_of(w, s, i, tensor, step, row);
+    facet_vector_get()->lanes->store_add(w->size.d, s.n, factor, facet_lanes_column(x, i), row);
+  }
+}
+
+/* τ and its kind for a block at step t of a chain, or at the levels of its samples. */
+static void set_time(const work *w, part s, int64_t t, facet_denoise_block *block) {
+  const int64_t d = w->size.d;
+  for (int k = 0; k < DENOISE_N_TAU; k++) {
+    if (w->params->chain) {
+      block->tau[k] = (facet_lanes){w->step_tau.at + (t * DENOISE_N_TAU + k) * d * FACET_LANES, FACET_LANES};
+      continue;
+    }
+    const facet_real *row[FACET_LANES];
+    for (int64_t i = 0; i < s.n_channels; i++) {
+      for (int64_t lane = 0; lane < FACET_LANES; lane++) {
+        const int64_t sample = s.first + (lane < s.n ? lane : 0);
+        row[lane] = w->time.row[k] + w->unit_level[sample * w->size.c + s.channel + i] * d;
+      }
+      facet_vector_get()->lanes->load(d, row, facet_lanes_column(block->tau[k], i));
+    }
+  }
+}
+
+/* What the call at step t of a block keeps for backward, in saved memory as far as it is kept there. */
+static facet_denoise_kept kept_at(const facet_op_call *call, const work *w, part s, int64_t t, const worker *own) {
+  facet_denoise_kept kept = own->kept;
+  if (t >= w->kept_steps) return kept;
+  char *memory = (char *)call->saved + (size_t)(s.index * w->kept_steps + t) * w->kept_bytes;
+  memory += facet_denoise_kept_place_x(&w->size, w->channels, memory, &kept);
+  if (w->keep_norms) facet_denoise_kept_place_norms(&w->size, w->channels, memory, &kept);
+  return kept;
 }
 
 /* x ← of_f f + of_x x + of_z z at level t. */
@@ -343,31 +295,44 @@ static reverse_step make_step(const work *w, int64_t t) {
   return (reverse_step){(facet_real)of_f, (facet_real)of_x, (facet_real)sqrt(s->v)};
 }
 
-/* Where z_t of sample b, or its gradient, begins; t ≥ 1. */
-static int64_t noise_at(const work *w, int64_t b, int64_t t) {
-  return (b * (w->params->steps - 1) + t - 1) * w->size.c * w->size.d;
+/* Numbers of a sample's noise, and where that of step t ≥ 1 begins in it. */
+static int64_t noise_numbers(const work *w) {
+  return (w->params->steps - 1) * w->size.c * w->size.d;
+}
+static int64_t noise_at(const work *w, int64_t t) {
+  return (t - 1) * w->size.c * w->size.d;
 }
 
 /* ---- forward ---------------------------------------------------------------------------------------------------- */
 
-static void chain_forward(const facet_op_call *call, const work *w, facet_denoise_block *block, samples s,
-                          facet_real *f, facet_real *x) {
-  const facet_vector *vector = facet_vector_get();
-  const int64_t numbers = w->size.c * w->size.d, bytes = s.n_numbers * (int64_t)sizeof *x;
-  memcpy(x, (const facet_real *)call->in[IN_X] + s.at, (size_t)bytes);
+static void copy_lanes(int64_t d, facet_lanes x, facet_lanes y) {
+  memcpy(y.at, x.at, (size_t)(d * x.stride) * sizeof *y.at);
+}
+
+static void chain_forward(const facet_op_call *call, const work *w, part s, worker *own) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const int64_t d = w->size.d, n = s.n_channels;
+  load(w, s, call->in[IN_X], w->size.c * d, NULL, own->x);
   for (int64_t t = w->params->steps - 1; t >= 0; t--) {
     const reverse_step step = make_step(w, t);
-    facet_real *kept = (facet_real *)call->saved + t * w->batch * numbers + s.at;
-    if (t < w->params->gradient_steps) memcpy(kept, x, (size_t)bytes);
-    set_levels(w, s, t, block);
-    facet_denoise_block_call(block, x, f);
-    vector->scale(s.n_numbers, step.of_x, x);
-    vector->axpy(s.n_numbers, step.of_f, f, x);
-    for (int64_t b = 0; t > 0 && w->params->noise && b < s.n; b++)
-      vector->axpy(numbers, step.of_z, (const facet_real *)call->in[IN_EXTRA] + noise_at(w, s.first + b, t),
-                   x + b * numbers);
+    const facet_denoise_kept kept = kept_at(call, w, s, t, own);
+    copy_lanes(d, own->x, kept.x);
+    set_time(w, s, t, &own->block);
+    facet_denoise_block_call(&own->block, &kept, own->f);
+    lanes->blend(d, n, step.of_f, own->f, step.of_x, own->x);
+    if (t == 0 || !w->params->noise) continue;
+    load(w, s, (const facet_real *)call->in[IN_EXTRA] + noise_at(w, t), noise_numbers(w), NULL, own->z);
+    lanes->blend(d, n, step.of_z, own->z, 1, own->x);
   }
-  memcpy((facet_real *)call->out[0] + s.at, x, (size_t)bytes);
+  store(w, s, own->x, call->out[0]);
+}
+
+static void single_forward(const facet_op_call *call, const work *w, part s, worker *own) {
+  const facet_denoise_kept kept = kept_at(call, w, s, 0, own);
+  load(w, s, call->in[IN_X], w->size.c * w->size.d, NULL, kept.x);
+  set_time(w, s, 0, &own->block);
+  facet_denoise_block_call(&own->block, &kept, own->f);
+  store(w, s, own->f, call->out[0]);
 }
 
 static facet_status denoise_forward(const facet_op_call *call) {
@@ -376,108 +341,124 @@ static facet_status denoise_forward(const facet_op_call *call) {
   const int64_t n_valid = valid_rows(call, &w), numbers = w.size.c * w.size.d;
   facet_real *out = call->out[0];
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads(&w))
-  for (int64_t i = 0; i < w.n_blocks; i++) {
-    const int thread = omp_get_thread_num();
-    facet_denoise_block *block = &w.block[thread];
-    const samples s = block_samples(&w, i, n_valid);
-    if (s.n == 0) continue;
-    begin(call, &w, block, s);
-    if (w.params->chain) {
-      chain_forward(call, &w, block, s, w.f[thread], w.x[thread]);
-    } else {
-      set_levels(&w, s, 0, block);
-      facet_denoise_block_call(block, (const facet_real *)call->in[IN_X] + s.at, out + s.at);
+  for (int64_t unit = 0; unit < valid_units(n_valid); unit++)
+    for (int64_t i = 0; i < w.n_parts; i++) {
+      worker *own = &w.worker[omp_get_thread_num()];
+      const part s = make_part(&w, unit, i, n_valid);
+      begin(call, &w, s, &own->block);
+      if (w.params->chain)
+        chain_forward(call, &w, s, own);
+      else
+        single_forward(call, &w, s, own);
     }
-  }
   memset(out + n_valid * numbers, 0, (size_t)((w.batch - n_valid) * numbers) * sizeof *out);
   return FACET_OK;
 }
 
 /* ---- backward --------------------------------------------------------------------------------------------------- */
 
-static void transpose_weights(work *w) {
-  for (int k = 0; k < facet_denoise_n_weights(&w->size); k++) {
-    facet_real *to = w->weights.transpose[k];
-    const facet_real *from = w->weights.value[k];
-    facet_denoise_weight weight;
-    facet_denoise_describe(&w->size, k, &weight);
-    const int64_t rows = weight.shape.dim[0], columns = weight.shape.dim[1];
-    for (int64_t i = 0; to && i < rows; i++)
-      for (int64_t j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
-  }
+static void zero_lanes(int64_t d, facet_lanes x) {
+  memset(x.at, 0, (size_t)(d * x.stride) * sizeof *x.at);
 }
 
-/* Gradients of a block's chain. x̄ goes through `x`. */
-static void chain_backward(const facet_op_call *call, const work *w, facet_denoise_block *block, int64_t index,
-                           samples s, int thread) {
-  const facet_vector *vector = facet_vector_get();
-  const int64_t numbers = w->size.c * w->size.d, n_tau = DENOISE_N_TAU * w->size.d;
-  facet_real *dx = w->x[thread], *df = w->f[thread], *d_z = w->params->noise ? call->d_in[IN_EXTRA] : NULL;
-  memcpy(dx, call->d_out[0] + s.at, (size_t)s.n_numbers * sizeof *dx);
+/* Gradient of the call at step t, whose gradient stands in own->f: own->x and the block's d_tau are added to. */
+static void call_backward(const facet_op_call *call, const work *w, part s, int64_t t, worker *own) {
+  const facet_denoise_kept kept = kept_at(call, w, s, t, own);
+  for (int k = 0; k < DENOISE_N_TAU; k++) zero_lanes(w->size.d, own->block.d_tau[k]);
+  set_time(w, s, t, &own->block);
+  if (!w->keep_norms) facet_denoise_block_call(&own->block, &kept, own->z);
+  facet_denoise_block_call_backward(&own->block, &kept, own->f, own->x);
+}
+
+/* row [DENOISE_N_TAU, d] += the block's d_tau, summed over lanes. */
+static void add_time_sums(const work *w, const facet_denoise_block *block, facet_real *row) {
+  const int64_t d = w->size.d;
+  for (int k = 0; k < DENOISE_N_TAU; k++)
+    for (int64_t f = 0; f < d; f++) {
+      facet_real sum = 0;
+      for (int64_t lane = 0; lane < FACET_LANES; lane++) sum += block->d_tau[k].at[f * FACET_LANES + lane];
+      row[k * d + f] += sum;
+    }
+}
+
+/* Gradients of a block's chain, in group g. */
+static void chain_backward(const facet_op_call *call, const work *w, part s, int64_t g, worker *own) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const int64_t d = w->size.d, n = s.n_channels, numbers = w->size.c * d;
+  facet_real *d_z = w->params->noise ? call->d_in[IN_EXTRA] : NULL;
+  load(w, s, call->d_out[0], numbers, own->zeros, own->x);
   for (int64_t t = 0; t < w->params->gradient_steps; t++) {
     const reverse_step step = make_step(w, t);
-    for (int64_t b = 0; d_z && t > 0 && b < s.n; b++)
-      vector->axpy(numbers, step.of_z, dx + b * numbers, d_z + noise_at(w, s.first + b, t));
-    set_levels(w, s, t, block);
-    facet_denoise_block_call(block, (const facet_real *)call->saved + t * w->batch * numbers + s.at, df);
-    memcpy(df, dx, (size_t)s.n_numbers * sizeof *df);
-    vector->scale(s.n_numbers, step.of_f, df);
-    vector->scale(s.n_numbers, step.of_x, dx);
-    facet_denoise_block_call_backward(block, df, dx, w->d_time[thread]);
-    facet_real *row = w->d_time_rows + (index * w->params->gradient_steps + t) * n_tau;
-    vector->rows->column_sum(s.n * w->size.c, n_tau, w->d_time[thread], row);
+    if (d_z && t > 0) store_add(w, s, step.of_z, own->x, d_z + noise_at(w, t), noise_numbers(w));
+    zero_lanes(d, own->f);
+    lanes->blend(d, n, step.of_f, own->x, 0, own->f);
+    zero_lanes(d, own->z);
+    lanes->blend(d, n, 0, own->z, step.of_x, own->x);
+    call_backward(call, w, s, t, own);
+    add_time_sums(w, &own->block, w->d_time_rows + (g * w->params->gradient_steps + t) * DENOISE_N_TAU * d);
   }
   if (call->d_in[IN_X] && w->params->gradient_steps == w->params->steps)
-    vector->axpy(s.n_numbers, 1, dx, call->d_in[IN_X] + s.at);
+    store_add(w, s, 1, own->x, call->d_in[IN_X], numbers);
 }
 
 /* Gradients of a block's single call. */
-static void single_backward(const facet_op_call *call, const work *w, facet_denoise_block *block, samples s,
-                            int thread) {
-  const int64_t n_tau = DENOISE_N_TAU * w->size.d;
-  facet_real *dx = w->x[thread];
-  memset(dx, 0, (size_t)s.n_numbers * sizeof *dx);
-  set_levels(w, s, 0, block);
-  facet_denoise_block_call(block, (const facet_real *)call->in[IN_X] + s.at, w->f[thread]);
-  facet_denoise_block_call_backward(block, call->d_out[0] + s.at, dx, w->d_time_rows + s.first * w->size.c * n_tau);
-  if (call->d_in[IN_X]) facet_vector_get()->axpy(s.n_numbers, 1, dx, call->d_in[IN_X] + s.at);
+static void single_backward(const facet_op_call *call, const work *w, part s, worker *own) {
+  const int64_t d = w->size.d, numbers = w->size.c * d, n_tau = DENOISE_N_TAU * d;
+  load(w, s, call->d_out[0], numbers, own->zeros, own->f);
+  zero_lanes(d, own->x);
+  call_backward(call, w, s, 0, own);
+  for (int k = 0; k < DENOISE_N_TAU; k++)
+    for (int64_t i = 0; i < s.n_channels; i++) {
+      facet_real *row[FACET_LANES];
+      for (int64_t lane = 0; lane < s.n; lane++)
+        row[lane] = w->d_time_rows + ((s.first + lane) * w->size.c + s.channel + i) * n_tau + k * d;
+      facet_vector_get()->lanes->store(d, s.n, facet_lanes_column(own->block.d_tau[k], i), row);
+    }
+  if (call->d_in[IN_X]) store_add(w, s, 1, own->x, call->d_in[IN_X], numbers);
 }
 
-/* All blocks of group g, with the working memory of `thread`. */
-static void group_backward(const facet_op_call *call, work *w, int64_t g, int thread) {
-  const int64_t n_valid = valid_rows(call, w);
-  facet_denoise_block *block = &w->block[thread];
+/* All units of group g, with the working memory of a thread. */
+static void group_backward(const facet_op_call *call, work *w, int64_t g, worker *own) {
+  const int64_t n_valid = valid_rows(call, w), n_units = valid_units(n_valid), numbers = w->size.c * w->size.d;
   facet_real *gradient[DENOISE_MAX_WEIGHTS] = {0}, *partial = w->partial + g * w->n_partial;
   memset(partial, 0, (size_t)w->n_partial * sizeof *partial);
   for (int k = 0; k < facet_denoise_n_weights(&w->size); k++)
     if (w->partial_at[k] >= 0) gradient[k] = partial + w->partial_at[k];
-  block->gradient = gradient;
-  for (int64_t i = g * w->n_blocks / w->n_groups; i < (g + 1) * w->n_blocks / w->n_groups; i++) {
-    const samples s = block_samples(w, i, n_valid);
-    if (s.n == 0) continue;
-    begin(call, w, block, s);
-    facet_denoise_block_begin_backward(block);
-    if (w->params->chain)
-      chain_backward(call, w, block, i, s, thread);
-    else
-      single_backward(call, w, block, s, thread);
-    facet_denoise_block_end_backward(block, call->d_in[IN_R] ? call->d_in[IN_R] + s.at : NULL,
-                                     call->d_in[IN_O] ? call->d_in[IN_O] + s.at : NULL);
-  }
-  block->gradient = NULL;
+  own->block.gradient = gradient;
+  for (int64_t unit = g * w->n_units / w->n_groups; unit < (g + 1) * w->n_units / w->n_groups && unit < n_units; unit++)
+    for (int64_t i = 0; i < w->n_parts; i++) {
+      const part s = make_part(w, unit, i, n_valid);
+      begin(call, w, s, &own->block);
+      facet_denoise_block_begin_backward(&own->block);
+      if (w->params->chain)
+        chain_backward(call, w, s, g, own);
+      else
+        single_backward(call, w, s, own);
+      facet_real *d_r = call->d_in[IN_R], *d_o = call->d_in[IN_O];
+      facet_denoise_block_end_backward(&own->block, d_r ? d_r + s.first * numbers : NULL,
+                                       d_o ? d_o + s.first * numbers : NULL);
+    }
+  own->block.gradient = NULL;
 }
 
 /* Gradient of weight k += Σ_g partial of group g, in the order of groups. */
 static void add_partials(const work *w, int k, facet_real *gradient) {
+  const facet_denoise_sum kind = facet_denoise_sum_of(&w->size, k);
   facet_denoise_weight weight;
   facet_denoise_describe(&w->size, k, &weight);
-  const int64_t n = facet_shape_elements(&weight.shape);
+  const int64_t n = facet_shape_elements(&weight.shape), n_sum = facet_denoise_sum_numbers(&w->size, k);
   facet_real *sum = w->partial + w->partial_at[k]; /* of the first group */
-  for (int64_t g = 1; g < w->n_groups; g++) facet_vector_get()->axpy(n, 1, sum + g * w->n_partial, sum);
-  facet_vector_get()->axpy(n, 1, sum, gradient);
+  for (int64_t g = 1; g < w->n_groups; g++) facet_vector_get()->axpy(n_sum, 1, sum + g * w->n_partial, sum);
+  const int64_t rows = weight.shape.dim[0], columns = n / rows;
+  for (int64_t i = 0; i < n; i++) {
+    if (kind == DENOISE_SUM_LANES)
+      for (int64_t lane = 0; lane < FACET_LANES; lane++) gradient[i] += sum[i * FACET_LANES + lane];
+    else
+      gradient[i] += sum[kind == DENOISE_SUM_MATRIX ? i : i % columns * rows + i / columns];
+  }
 }
 
-/* Gradients of the time table's rows, in the order of blocks or units. */
+/* Gradients of the time table's rows, in the order of groups or units. */
 static void add_time_rows(work *w, int64_t n_rows) {
   const int64_t d = w->size.d;
   for (int i = 0; i < DENOISE_N_TAU; i++)
@@ -492,10 +473,9 @@ static void add_time_rows(work *w, int64_t n_rows) {
 static facet_status denoise_backward(const facet_op_call *call) {
   work w;
   set_up(call, &w);
-  transpose_weights(&w);
   memset(w.d_time_rows, 0, (size_t)(w.n_time_rows * DENOISE_N_TAU * w.size.d) * sizeof(facet_real));
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads(&w))
-  for (int64_t g = 0; g < w.n_groups; g++) group_backward(call, &w, g, omp_get_thread_num());
+  for (int64_t g = 0; g < w.n_groups; g++) group_backward(call, &w, g, &w.worker[omp_get_thread_num()]);
 
   facet_real *gradient[DENOISE_MAX_WEIGHTS] = {0};
   bind_gradients(call, &w, gradient);
@@ -517,6 +497,8 @@ const facet_op facet_op_denoise = {.name = "denoise",
 
 /* ---- builders --------------------------------------------------------------------------------------------------- */
 
+enum { MAX_NORM_BYTES = 512 << 20 };
+
 static facet_tensor *add_node(facet_graph *graph, const char *name, const char *denoiser,
                               facet_tensor *const tensors[4], const facet_denoise_params *params) {
   facet_tensor *in[FACET_OP_MAX_INPUTS];
@@ -528,7 +510,7 @@ static facet_tensor *add_node(facet_graph *graph, const char *name, const char *
   }
   if (tensors[IN_X]->shape.rank == 3 && params->denoiser.heads >= 1 && params->denoiser.ffn_factor >= 1 &&
       params->denoiser.n_layers <= FACET_DENOISE_MAX_LAYERS) { /* else the shape rule says what is wrong */
-    const facet_denoise_size size = make_size(params, &tensors[IN_X]->shape);
+    const facet_denoise_size size = facet_denoise_size_make(params, &tensors[IN_X]->shape);
     for (int k = 0; k < facet_denoise_n_weights(&size); k++) {
       facet_denoise_weight weight;
       if (!facet_denoise_describe(&size, k, &weight)) continue;
@@ -542,7 +524,7 @@ static facet_tensor *add_node(facet_graph *graph, const char *name, const char *
 facet_tensor *facet_denoise(facet_graph *graph, const char *name, const char *denoiser, facet_tensor *x,
                             facet_tensor *level, facet_tensor *r, facet_tensor *o,
                             const facet_denoiser_options *options) {
-  const facet_denoise_params params = {.denoiser = *options};
+  const facet_denoise_params params = {.denoiser = *options, .max_norm_bytes = MAX_NORM_BYTES};
   return add_node(graph, name, denoiser, (facet_tensor *const[]){x, r, o, level}, &params);
 }
 
@@ -555,6 +537,7 @@ facet_tensor *facet_denoise_chain(facet_graph *graph, const char *name, const ch
                                        .parameter = parameter,
                                        .steps = steps,
                                        .gradient_steps = gradient_steps,
+                                       .max_norm_bytes = MAX_NORM_BYTES,
                                        .chain = true,
                                        .noise = z != NULL};
   return add_node(graph, name, denoiser, (facet_tensor *const[]){x, r, o, z}, &params);

@@ -2,8 +2,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "cpu/denoise.h"
+#include "cpu/denoise_plan.h"
+#include "cpu/vector.h"
 #include "denoise_reference.h"
+#include "facet/environment.h"
+#include "graph/graph_internal.h"
 
 /* The node under test; a test changes it and runs. */
 static struct setting {
@@ -225,8 +228,8 @@ Test(denoise, one_call_with_everything) {
   run();
 }
 
-/* More blocks of samples than groups that add up gradients, the last block with padding. */
-Test(denoise, many_blocks) {
+/* More units of samples than groups that add up gradients, the last unit with padding. */
+Test(denoise, many_units) {
   is.batch = 560;
   is.n_valid = 555;
   is.c = 2;
@@ -238,7 +241,7 @@ Test(denoise, many_blocks) {
   run();
 }
 
-Test(denoise, many_blocks_in_one_call) {
+Test(denoise, many_units_in_one_call) {
   int32_t level[70 * 2];
   for (int k = 0; k < 140; k++) level[k] = k * k % 97;
   is.single = true;
@@ -249,6 +252,73 @@ Test(denoise, many_blocks_in_one_call) {
   is.options.n_layers = 1;
   is.stride = 501;
   run();
+}
+
+/* The best instruction set is that of all other tests. */
+Test(denoise, every_instruction_set) {
+  static const char *const names[] = {"portable", "avx2", "avx512"};
+  is.d = 18;
+  is.c = 5;
+  is.options = (facet_denoiser_options){.n_layers = 3, .heads = 3, .ffn_factor = 2, .output_projection = true};
+  is.chain.steps = is.gradient_steps = 2;
+  is.stride = 307;
+  for (int k = 0; k < 3; k++) {
+    if (!facet_vector_find(names[k])) continue;
+    facet_environment environment = *facet_environment_get();
+    snprintf(environment.isa, sizeof environment.isa, "%s", names[k]);
+    facet_environment_set(&environment);
+    cr_assert_eq(facet_vector_select(), FACET_OK);
+    cr_assert_str_eq(facet_vector_get()->name, names[k]);
+    run();
+  }
+}
+
+/* Channels do not fit a block together: 3 · 4 of 10. */
+Test(denoise, several_blocks_of_channels) {
+  is.c = 10;
+  is.d = 40;
+  is.n_valid = 0;
+  is.batch = 2;
+  is.options.n_layers = 2;
+  is.options.ffn_factor = 1;
+  is.chain.steps = is.gradient_steps = 2;
+  is.stride = 1201;
+  facet_denoise_work work;
+  const facet_denoise_params params = {.denoiser = is.options, .chain = true, .steps = 2, .gradient_steps = 2};
+  facet_denoise_work_make(&params, &(facet_shape){3, {2, is.c, is.d}}, &work);
+  cr_assert_gt(work.n_parts, 1);
+  run();
+}
+
+/* The same node as `build` makes, but that it keeps no norms for backward, as with batches that are too large. */
+static facet_tensor *build_without_norms(facet_graph *graph, facet_tensor *const *in) {
+  const facet_node *node =
+      facet_denoise_chain(graph, "kept", "net", in[0], in[3], in[1], in[2], &is.options, &is.chain.diffusion,
+                          is.chain.parameter, is.chain.steps, is.gradient_steps)
+          ->producer;
+  facet_denoise_params params = *(const facet_denoise_params *)node->params;
+  params.max_norm_bytes = 0;
+  facet_tensor *x = facet_graph_node(graph, node->op, "x", node->in, node->n_inputs, &params, NULL);
+  cr_assert_lt(x->producer->saved_bytes, node->saved_bytes);
+  return x;
+}
+
+Test(denoise, norms_that_are_not_kept) {
+  is.options.output_projection = true;
+  is.chain.steps = 4;
+  harness_case test = make_case();
+  test.build = build_without_norms;
+  harness_run(&test);
+}
+
+Test(denoise, large_batches_keep_no_norms) {
+  facet_denoise_params params = {
+      .denoiser = is.options, .chain = true, .steps = 10, .gradient_steps = 10, .max_norm_bytes = 1 << 20};
+  facet_denoise_work work;
+  facet_denoise_work_make(&params, &(facet_shape){3, {64, 1, 8}}, &work);
+  cr_assert(work.keep_norms);
+  facet_denoise_work_make(&params, &(facet_shape){3, {1024, 1, 8}}, &work);
+  cr_assert_not(work.keep_norms);
 }
 
 static void expect_nothing(const facet_op_call *call, void *context) {
@@ -474,10 +544,11 @@ Test(denoise, initial_values) {
 
 /* ---- cost ------------------------------------------------------------------------------------------------------- */
 
-/* Four channels of width 40, two layers, feed-forward width 120, as counted by hand: a call of one channel 101,760 in
- * block 1 and 51,840 in block 2; set-up of a sample 89,600; a row of the time table 32,000. */
+/* Four channels of width 40, two layers, feed-forward width 120, two heads, as counted by hand: a call of one channel
+ * 101,760 in block 1; in block 2, of one row, 4 · 3,200 for the query, the weights of keys and values on its side and
+ * W_o, 1,280 for the attention and 19,200; set-up of a sample 89,600; a row of the time table 32,000. */
 Test(denoise, cost) {
-  const double call = 101760 + 51840, set_up = 89600, row = 32000;
+  const double call = 101760 + 4 * 3200 + 1280 + 19200, set_up = 89600, row = 32000;
   is.batch = 5;
   is.n_valid = 0;
   is.c = 4;

@@ -297,6 +297,7 @@ static void vector_adagrad(const facet_adagrad_step *step, int64_t n, const face
 
 extern const facet_rows PASTE(facet_rows_, FACET_ISA);
 extern const facet_norms PASTE(facet_norms_, FACET_ISA);
+extern const facet_lane_kernels PASTE(facet_lanes_kernels_, FACET_ISA);
 extern const facet_vector PASTE(facet_vector_, FACET_ISA);
 const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .name = TEXT(FACET_ISA),
@@ -318,4 +319,5 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .adagrad = vector_adagrad,
     .rows = &PASTE(facet_rows_, FACET_ISA),
     .norms = &PASTE(facet_norms_, FACET_ISA),
+    .lanes = &PASTE(facet_lanes_kernels_, FACET_ISA),
 };

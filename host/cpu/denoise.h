@@ -139,19 +139,25 @@ void facet_denoise_time_backward(const facet_denoise_size *size, const facet_den
 
 /* ---- one block -------------------------------------------------------------------------------------------------- */
 
+/* Columns that go through the part of a layer after the attention together: a chunk stays in the first cache. */
+enum { DENOISE_CHUNK = 4 };
+
 /* What a call leaves for its backward: x, and in every layer the first and the third norm's x̂ and s. With them backward
- * repeats the attention and the first half of the feed-forward layer, but neither W_o nor W_b. */
+ * repeats the attention and the first half of the feed-forward layer, but neither W_o nor W_b. The norms stand in chunks,
+ * [chunk][d][DENOISE_CHUNK], so that they are read and written from front to back. */
 enum { DENOISE_KEPT_NORM_1, DENOISE_KEPT_NORM_3, DENOISE_N_KEPT };
 typedef struct facet_denoise_kept {
   facet_lanes x; /* [d][channels] */
   struct {
-    facet_lanes normal[DENOISE_N_KEPT];  /* [d][channels · rows] */
-    facet_real *inverse[DENOISE_N_KEPT]; /* [channels · rows] */
+    facet_real *normal[DENOISE_N_KEPT], *inverse[DENOISE_N_KEPT]; /* of channels · rows columns; inverse: [columns] */
   } layer[FACET_DENOISE_MAX_LAYERS];
 } facet_denoise_kept;
 
-/* Columns that go through the part of a layer after the attention together: a chunk stays in the first cache. */
-enum { DENOISE_CHUNK = 8 };
+/* x̂ [d] of the chunk of columns that begins with column `first`. */
+static inline facet_lanes facet_denoise_kept_normal(const facet_denoise_size *size, const facet_denoise_kept *kept,
+                                                    int64_t l, int which, int64_t first) {
+  return (facet_lanes){kept->layer[l].normal[which] + first * size->d * FACET_LANES, DENOISE_CHUNK * FACET_LANES};
+}
 
 /* `rows` of a layer: the tokens of a channel that go on, c or, in the last layer, 1. */
 typedef struct facet_denoise_block {

@@ -54,8 +54,9 @@ size_t facet_denoise_kept_place_norms(const facet_denoise_size *size, int64_t ma
   facet_denoise_placer placer = {.memory = memory};
   for (int64_t l = 0; l < size->n_layers; l++) {
     const int64_t columns = max_channels * facet_denoise_layer_rows(size, l);
+    const int64_t in_chunks = (columns + DENOISE_CHUNK - 1) / DENOISE_CHUNK * DENOISE_CHUNK;
     for (int i = 0; i < DENOISE_N_KEPT; i++) {
-      kept->layer[l].normal[i] = facet_denoise_place_lanes(&placer, size->d, columns);
+      kept->layer[l].normal[i] = facet_denoise_place_real(&placer, in_chunks * size->d * FACET_LANES);
       kept->layer[l].inverse[i] = facet_denoise_place_real(&placer, columns * FACET_LANES);
     }
   }
@@ -105,7 +106,8 @@ static void zero(facet_lanes x, int64_t features) {
 
 void facet_denoise_copy(int64_t d, int64_t columns, facet_lanes x, facet_lanes y) {
   for (int64_t f = 0; f < d; f++)
-    memcpy(y.at + f * y.stride, x.at + f * x.stride, (size_t)(columns * FACET_LANES) * sizeof *y.at);
+    for (int64_t j = 0; j < columns * FACET_LANES; j += FACET_LANES)
+      memcpy(y.at + f * y.stride + j, x.at + f * x.stride + j, FACET_LANES * sizeof *y.at);
 }
 
 /* x += the row `which` of the flag, if there is one; 0: clean, 1: noised. */
@@ -334,15 +336,17 @@ static void attend_backward(facet_denoise_block *block, int64_t l) {
   if (l > 0) token_backward(block, all, l, true, block->in, block->d_q, block->d_k, block->d_v, block->d_in);
 }
 
-/* `in` of layer l ≥ 1 again: the output of the layer below, from what is kept of its third norm. */
-static void repeat_input(facet_denoise_block *block, int64_t l, const facet_denoise_kept *kept) {
-  facet_vector_get()->lanes->affine(
-      &(facet_lanes_norm){.d = block->size->d,
-                          .columns = block->n_channels * block->size->c,
-                          .gamma = facet_denoise_weight_of(block, l - 1, DENOISE_NORM_3_GAMMA),
-                          .beta = facet_denoise_weight_of(block, l - 1, DENOISE_NORM_3_BETA),
-                          .x = kept->layer[l - 1].normal[DENOISE_KEPT_NORM_3],
-                          .y = block->in});
+/* y [d][columns] again: the output of layer l, from what is kept of its third norm. */
+static void repeat_output(const facet_denoise_block *block, int64_t l, const facet_denoise_kept *kept, facet_lanes y) {
+  const int64_t n = block->n_channels * facet_denoise_layer_rows(block->size, l);
+  for (int64_t first = 0; first < n; first += DENOISE_CHUNK)
+    facet_vector_get()->lanes->affine(
+        &(facet_lanes_norm){.d = block->size->d,
+                            .columns = n - first < DENOISE_CHUNK ? n - first : DENOISE_CHUNK,
+                            .gamma = facet_denoise_weight_of(block, l, DENOISE_NORM_3_GAMMA),
+                            .beta = facet_denoise_weight_of(block, l, DENOISE_NORM_3_BETA),
+                            .x = facet_denoise_kept_normal(block->size, kept, l, DENOISE_KEPT_NORM_3, first),
+                            .y = facet_lanes_column(y, first)});
 }
 
 /* ---- one call --------------------------------------------------------------------------------------------------- */
@@ -371,17 +375,12 @@ void facet_denoise_block_call(facet_denoise_block *block, const facet_denoise_ke
 /* From d_f to d_own. */
 static void projection_backward(facet_denoise_block *block, const facet_denoise_kept *kept, facet_lanes d_f) {
   const facet_lane_kernels *lanes = facet_vector_get()->lanes;
-  const int64_t d = block->size->d, n = block->n_channels, last = block->size->n_layers - 1;
+  const int64_t d = block->size->d, n = block->n_channels;
   if (!block->size->projection) {
     facet_denoise_copy(d, n, d_f, block->d_own);
     return;
   }
-  lanes->affine(&(facet_lanes_norm){.d = d,
-                                    .columns = n,
-                                    .gamma = facet_denoise_weight_of(block, last, DENOISE_NORM_3_GAMMA),
-                                    .beta = facet_denoise_weight_of(block, last, DENOISE_NORM_3_BETA),
-                                    .x = kept->layer[last].normal[DENOISE_KEPT_NORM_3],
-                                    .y = block->out});
+  repeat_output(block, block->size->n_layers - 1, kept, block->out);
   pack(block, n, d_f);
   lanes->gradient(d, d, n, block->out, block->packed, block->gradient[DENOISE_OUT_WEIGHT]);
   lanes->sum(d, n, d_f, (facet_lanes){block->gradient[DENOISE_OUT_BIAS], FACET_LANES});
@@ -397,7 +396,7 @@ void facet_denoise_block_call_backward(facet_denoise_block *block, const facet_d
                                        facet_lanes d_x) {
   projection_backward(block, kept, d_f);
   for (int64_t l = block->size->n_layers - 1; l > 0; l--) {
-    repeat_input(block, l, kept);
+    repeat_output(block, l - 1, kept, block->in);
     attend(block, l);
     facet_denoise_layer_backward(block, l, kept);
     attend_backward(block, l);

@@ -68,8 +68,8 @@ static chunk make_chunk(const facet_denoise_block *block, int64_t l, int64_t fir
                  .rows = rows,
                  .first = first,
                  .n = left < DENOISE_CHUNK ? left : DENOISE_CHUNK,
-                 .normal_1 = facet_lanes_column(kept->layer[l].normal[DENOISE_KEPT_NORM_1], first),
-                 .normal_3 = facet_lanes_column(kept->layer[l].normal[DENOISE_KEPT_NORM_3], first),
+                 .normal_1 = facet_denoise_kept_normal(block->size, kept, l, DENOISE_KEPT_NORM_1, first),
+                 .normal_3 = facet_denoise_kept_normal(block->size, kept, l, DENOISE_KEPT_NORM_3, first),
                  .inverse_1 = kept->layer[l].inverse[DENOISE_KEPT_NORM_1] + first * FACET_LANES,
                  .inverse_3 = kept->layer[l].inverse[DENOISE_KEPT_NORM_3] + first * FACET_LANES};
 }

@@ -95,7 +95,7 @@ typedef struct facet_lane_kernels {
   void (*attend)(const facet_lanes_attention *attention);
   void (*attend_backward)(const facet_lanes_attention *attention);
 
-  /* y = a x + b y; a = b = 1: exactly the sum. */
+  /* y = a x + b y, with b = 0 whatever y holds; a = b = 1: exactly the sum. */
   void (*blend)(int64_t d, int64_t columns, facet_real a, facet_lanes x, facet_real b, facet_lanes y);
   /* out [d][1] += Σ_columns x */
   void (*sum)(int64_t d, int64_t columns, facet_lanes x, facet_lanes out);

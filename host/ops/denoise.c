@@ -390,10 +390,8 @@ static void chain_backward(const facet_op_call *call, const work *w, part s, int
   for (int64_t t = 0; t < w->params->gradient_steps; t++) {
     const reverse_step step = make_step(w, t);
     if (d_z && t > 0) store_add(w, s, step.of_z, own->x, d_z + noise_at(w, t), noise_numbers(w));
-    zero_lanes(d, own->f);
     lanes->blend(d, n, step.of_f, own->x, 0, own->f);
-    zero_lanes(d, own->z);
-    lanes->blend(d, n, 0, own->z, step.of_x, own->x);
+    lanes->blend(d, n, step.of_x, own->x, 0, own->x);
     call_backward(call, w, s, t, own);
     add_time_sums(w, &own->block, w->d_time_rows + (g * w->params->gradient_steps + t) * DENOISE_N_TAU * d);
   }

@@ -78,10 +78,11 @@ INLINE void norm_panel(const int n, const facet_lanes_norm *s, int64_t at) {
   if (s->inverse) UNROLL for (int v = 0; v < n; v++) * (wide *)(s->inverse + at + v * WIDE) = scale[v];
 }
 
-static void lanes_norm(const facet_lanes_norm *s) {
-  int64_t at = 0, last = s->columns * FACET_LANES;
-  for (; at + PANEL * WIDE <= last; at += PANEL * WIDE) norm_panel(PANEL, s, at);
-  for (; at < last; at += WIDE) norm_panel(1, s, at);
+static void lanes_norm(const facet_lanes_norm *norm) {
+  const facet_lanes_norm s = *norm; /* a copy, which no store of a vector can change */
+  int64_t at = 0, last = s.columns * FACET_LANES;
+  for (; at + PANEL * WIDE <= last; at += PANEL * WIDE) norm_panel(PANEL, &s, at);
+  for (; at < last; at += WIDE) norm_panel(1, &s, at);
 }
 
 INLINE void affine_panel(const int n, const facet_lanes_norm *s, int64_t at) {
@@ -92,10 +93,11 @@ INLINE void affine_panel(const int n, const facet_lanes_norm *s, int64_t at) {
         gain(s, f, *wide_at(s->x, f, at + v * WIDE), place[v]);
 }
 
-static void lanes_affine(const facet_lanes_norm *s) {
-  int64_t at = 0, last = s->columns * FACET_LANES;
-  for (; at + PANEL * WIDE <= last; at += PANEL * WIDE) affine_panel(PANEL, s, at);
-  for (; at < last; at += WIDE) affine_panel(1, s, at);
+static void lanes_affine(const facet_lanes_norm *norm) {
+  const facet_lanes_norm s = *norm; /* a copy, which no store of a vector can change */
+  int64_t at = 0, last = s.columns * FACET_LANES;
+  for (; at + PANEL * WIDE <= last; at += PANEL * WIDE) affine_panel(PANEL, &s, at);
+  for (; at < last; at += WIDE) affine_panel(1, &s, at);
 }
 
 /* Adds the sums of a panel's columns to out [FACET_LANES]. */
@@ -139,10 +141,11 @@ INLINE void norm_backward_panel(const int n, const facet_lanes_norm_backward *s,
   }
 }
 
-static void lanes_norm_backward(const facet_lanes_norm_backward *s) {
-  int64_t at = 0, last = s->columns * FACET_LANES;
-  for (; at + PANEL * WIDE <= last; at += PANEL * WIDE) norm_backward_panel(PANEL, s, at);
-  for (; at < last; at += WIDE) norm_backward_panel(1, s, at);
+static void lanes_norm_backward(const facet_lanes_norm_backward *norm_backward) {
+  const facet_lanes_norm_backward s = *norm_backward; /* a copy, which no store of a vector can change */
+  int64_t at = 0, last = s.columns * FACET_LANES;
+  for (; at + PANEL * WIDE <= last; at += PANEL * WIDE) norm_backward_panel(PANEL, &s, at);
+  for (; at < last; at += WIDE) norm_backward_panel(1, &s, at);
 }
 
 /* ---- attention -------------------------------------------------------------------------------------------------- */
@@ -195,8 +198,15 @@ static void scores(int64_t width, facet_real scale, facet_lanes x, facet_lanes y
   }
 }
 
-/* y[f][j] = Σ_a p[j, a] x[f][a], with `add` added to y. */
-INLINE void mix_tile(const int n_j, const int n_a, bool add, int64_t width, const weights *p, facet_lanes x,
+/* What a mix begins with: columns, or with step 0 one column for all; at = NULL: zeros. */
+typedef struct start {
+  facet_lanes x;
+  int64_t step;
+} start;
+static const start nothing = {{0}, 0};
+
+/* y[f][j] = start + Σ_a p[j, a] x[f][a] */
+INLINE void mix_tile(const int n_j, const int n_a, start from, int64_t width, const weights *p, facet_lanes x,
                      facet_lanes y, int64_t j, int64_t a, int64_t part) {
   wide weight[QUERY_TILE][KEY_TILE];
   UNROLL for (int i = 0; i < n_j; i++) UNROLL for (int k = 0; k < n_a; k++) weight[i][k] =
@@ -205,26 +215,31 @@ INLINE void mix_tile(const int n_j, const int n_a, bool add, int64_t width, cons
     wide in[KEY_TILE];
     UNROLL for (int k = 0; k < n_a; k++) in[k] = *wide_at(x, f, (a + k) * FACET_LANES + part);
     UNROLL for (int i = 0; i < n_j; i++) {
-      wide *out = wide_at(y, f, (j + i) * FACET_LANES + part), sum = broadcast(0);
+      wide sum = from.x.at ? *wide_at(from.x, f, (j + i) * from.step * FACET_LANES + part) : broadcast(0);
       UNROLL for (int k = 0; k < n_a; k++) sum += weight[i][k] * in[k];
-      if (add) sum += *out;
-      *out = sum;
+      *wide_at(y, f, (j + i) * FACET_LANES + part) = sum;
     }
   }
 }
 
-INLINE void mix_outputs(const int n_j, bool add, int64_t width, const weights *p, facet_lanes x, facet_lanes y,
+INLINE void mix_outputs(const int n_j, start from, int64_t width, const weights *p, facet_lanes x, facet_lanes y,
                         int64_t j, int64_t part) {
   int64_t a = 0;
-  for (; a + KEY_TILE <= p->inputs; a += KEY_TILE) mix_tile(n_j, KEY_TILE, add || a, width, p, x, y, j, a, part);
-  for (; a < p->inputs; a++) mix_tile(n_j, 1, add || a, width, p, x, y, j, a, part);
+  for (; a + KEY_TILE <= p->inputs; a += KEY_TILE) {
+    mix_tile(n_j, KEY_TILE, from, width, p, x, y, j, a, part);
+    from = (start){y, 1};
+  }
+  for (; a < p->inputs; a++) {
+    mix_tile(n_j, 1, from, width, p, x, y, j, a, part);
+    from = (start){y, 1};
+  }
 }
 
-static void mix(bool add, int64_t width, const weights *p, facet_lanes x, facet_lanes y) {
+static void mix(start from, int64_t width, const weights *p, facet_lanes x, facet_lanes y) {
   for (int64_t part = 0; part < FACET_LANES; part += WIDE) {
     int64_t j = 0;
-    for (; j + QUERY_TILE <= p->outputs; j += QUERY_TILE) mix_outputs(QUERY_TILE, add, width, p, x, y, j, part);
-    for (; j < p->outputs; j++) mix_outputs(1, add, width, p, x, y, j, part);
+    for (; j + QUERY_TILE <= p->outputs; j += QUERY_TILE) mix_outputs(QUERY_TILE, from, width, p, x, y, j, part);
+    for (; j < p->outputs; j++) mix_outputs(1, from, width, p, x, y, j, part);
   }
 }
 
@@ -287,12 +302,10 @@ static void lanes_attend(const facet_lanes_attention *s) {
     scores(s->width, s->scale, head(s, s->q, h), key_head(s, s->k, h), &p);
   }
   softmax(s->heads * s->queries, s->keys, s->p);
-  for (int64_t f = 0; s->shift.at && f < s->heads * s->width; f++)
-    for (int64_t at = 0; at < s->queries * FACET_LANES; at += WIDE)
-      *wide_at(s->y, f, at) = *wide_at(s->shift, f, at % FACET_LANES);
   for (int64_t h = 0; h < s->heads; h++) {
     const weights p = head_weights(s, s->p, h);
-    mix(s->shift.at, s->width, &p, key_head(s, s->v, h), head(s, s->y, h));
+    const start from = s->shift.at ? (start){head(s, s->shift, h), 0} : nothing;
+    mix(from, s->width, &p, key_head(s, s->v, h), head(s, s->y, h));
   }
 }
 
@@ -305,9 +318,10 @@ static void lanes_attend_backward(const facet_lanes_attention *s) {
   softmax_backward(s->heads * s->queries, s->keys, s->scale, s->p, s->dp);
   for (int64_t h = 0; h < s->heads; h++) {
     const weights dp = head_weights(s, s->dp, h), back = transposed(dp), p = transposed(head_weights(s, s->p, h));
-    mix(false, width, &dp, key_head(s, s->k, h), head(s, s->dq, h));
-    mix(s->shared_keys && h > 0, width, &back, head(s, s->q, h), key_head(s, s->dk, h));
-    mix(s->shared_keys, width, &p, head(s, s->y, h), s->shared_keys ? s->dk : head(s, s->dv, h));
+    const facet_lanes dk = key_head(s, s->dk, h), dv = s->shared_keys ? dk : head(s, s->dv, h);
+    mix(nothing, width, &dp, key_head(s, s->k, h), head(s, s->dq, h));
+    mix(s->shared_keys && h > 0 ? (start){dk, 1} : nothing, width, &back, head(s, s->q, h), dk);
+    mix(s->shared_keys ? (start){dv, 1} : nothing, width, &p, head(s, s->y, h), dv);
   }
 }
 
@@ -315,8 +329,11 @@ static void lanes_attend_backward(const facet_lanes_attention *s) {
 
 static void lanes_blend(int64_t d, int64_t columns, facet_real a, facet_lanes x, facet_real b, facet_lanes y) {
   for (int64_t f = 0; f < d; f++)
-    for (int64_t at = 0; at < columns * FACET_LANES; at += WIDE)
-      *wide_at(y, f, at) = a * *wide_at(x, f, at) + b * *wide_at(y, f, at);
+    for (int64_t at = 0; at < columns * FACET_LANES; at += WIDE) {
+      wide sum = a * *wide_at(x, f, at);
+      if (b != 0) sum += b * *wide_at(y, f, at);
+      *wide_at(y, f, at) = sum;
+    }
 }
 
 static void lanes_sum(int64_t d, int64_t columns, facet_lanes x, facet_lanes out) {

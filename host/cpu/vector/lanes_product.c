@@ -84,13 +84,14 @@ INLINE void product_tile(const int rows, const int n_vectors, const facet_lanes_
   }
 }
 
-void LANES(product)(const facet_lanes_product *s) {
-  const cut rows = make_cut(s->rows, PRODUCT_ROWS), vectors = make_cut(s->columns * PARTS, PRODUCT_VECTORS);
+void LANES(product)(const facet_lanes_product *product) {
+  const facet_lanes_product s = *product; /* a copy, which no store of a vector can change */
+  const cut rows = make_cut(s.rows, PRODUCT_ROWS), vectors = make_cut(s.columns * PARTS, PRODUCT_VECTORS);
   for (int64_t j = 0; j < vectors.parts; j++)
     for (int64_t i = 0; i < rows.parts; i++) {
       const int64_t row = part_begin(rows, i), at = part_begin(vectors, j);
       const int64_t n_rows = part_begin(rows, i + 1) - row, n_vectors = part_begin(vectors, j + 1) - at;
-      TILE(product_tile, n_rows, n_vectors, s, row, at * WIDE)
+      TILE(product_tile, n_rows, n_vectors, &s, row, at * WIDE)
     }
 }
 

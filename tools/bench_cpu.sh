@@ -20,8 +20,6 @@ directory=build/bench
 facet=build/facet
 train=datasets/synthetic/train_bench.yaml
 mkdir -p $directory
-# memory that was freed is kept, else every large tensor of PyTorch costs page faults; facet allocates nothing in a step
-export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
 
 [ -e build/CMakeCache.txt ] || cmake -G Ninja -B build -DCMAKE_BUILD_TYPE=Release -DFACET_TESTS=OFF >$directory/build.log 2>&1 ||
   { cat $directory/build.log; exit 1; }

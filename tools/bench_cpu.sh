@@ -40,7 +40,7 @@ data() { # L USERS: the data set with histories of L events, kept from run to ru
 {
   echo "date       $(date -u '+%Y-%m-%d %H:%M') UTC, commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
   echo "cpu        $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
-  echo "flags      $(grep -om1 -wE 'avx512_bf16|amx_bf16|avx512f|avx2' /proc/cpuinfo | sort -u | tr '\n' ' ')"
+  echo "vectors    $(grep -m1 '^flags' /proc/cpuinfo | grep -owE 'avx2|avx512f|avx512_bf16|amx_bf16' | tr '\n' ' ')"
   echo "facet      $($facet --version), $(cc --version | head -n 1)"
   $python -c 'import torch; print(f"torch      {torch.__version__}, " + ", ".join(x.strip(" -") for x in
     torch.__config__.show().splitlines() if "MKL" in x and "Build" not in x))' 2>/dev/null
@@ -49,7 +49,7 @@ data() { # L USERS: the data set with histories of L events, kept from run to ru
 for length in "${lengths[@]}"; do
   data "$length" 600
   rm -f "$directory/step.h5"
-  $facet trace $train --set data.path="$directory/L$length" --output "$directory/step.h5" >/dev/null
+  FACET_LOG=quiet $facet trace $train --set data.path="$directory/L$length" --output "$directory/step.h5"
   $python tools/peers/bench.py --facet $facet --config $train --data "$directory/L$length" --trace "$directory/step.h5" |
     tee "$directory/ratio.L$length.txt"
   $facet bench $train --set data.path="$directory/L$length" --steps 50 --timed-steps 40 >"$directory/bench.L$length.txt"

@@ -7,12 +7,14 @@ fused, the query, key and value maps are one product; what the steps of sampling
   eager       float32, sparse gradients of the tables, lazy Adam as in facet
   dense       the same with dense gradients and fused Adam on whole tables (rows without gradient move, too)
   bf16        eager in autocast to bfloat16
-  compile     eager with the denoiser compiled by torch.compile, its attention written for the compiler
+  compile     eager with the denoiser, the encoder and the MLP compiled by torch.compile, the denoiser's attention
+              written for the compiler
 
 Last line: ratio L=<L> <facet / best of torch> facet <samples/s> torch <samples/s> share_of_peak <facet's FLOPs / peak>"""
 import argparse
 import contextlib
 import json
+import logging
 import os
 import pathlib
 import signal
@@ -43,7 +45,8 @@ class Form:
         self.generator = torch.Generator().manual_seed(1)
         if name == "compile":
             self.model.compiled = True
-            self.model.denoise = torch.compile(self.model.denoise, dynamic=False)
+            for part in ("denoise", "encode", "mlp"):
+                setattr(self.model, part, torch.compile(getattr(self.model, part), dynamic=False))
 
     def step(self):
         batch = self.batches[self.n_steps % len(self.batches)]
@@ -120,6 +123,7 @@ def main():
     parser.add_argument("--forms", default="eager,dense,bf16,compile")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
+    logging.getLogger("torch").setLevel(logging.ERROR)
     threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
     torch.set_num_threads(threads)
     forms, batches = prepare(arguments)

@@ -56,6 +56,8 @@ static void report_interactions(const conversion *self, FILE *out) {
   fprintf(out, "rows     %12lld read from %s\n  %12lld kept as events\n", (long long)c->rows, self->interactions.file,
           (long long)c->kept);
   report_dropped(out, c->below_rating, "rating below interactions.rating_at_least");
+  report_dropped(out, c->other_kind, "kinds that interactions.event_kinds lacks");
+  report_dropped(out, c->outside, "time outside interactions.time_from and time_until");
   report_dropped(out, c->bad, "fields missing or not readable");
   report_dropped(out, c->duplicates, "repeat user, item and time of the row before");
   char reason[128];
@@ -72,6 +74,7 @@ static void report_impressions(const conversion *self, FILE *out) {
   if (impressions->test_file[0]) fprintf(out, ", %s", impressions->test_file);
   fprintf(out, "\n  %12lld kept as impressions\n", (long long)(c->kept - c->short_history));
   report_dropped(out, c->bad, "fields missing or not readable");
+  report_dropped(out, c->outside, "time outside impressions.time_from and time_until");
   report_dropped(out, c->nothing_shown, "nothing was shown");
   char reason[128];
   snprintf(reason, sizeof reason, "fewer than %lld events before them (convert.min_history)",
@@ -172,6 +175,8 @@ static void close_conversion(conversion *self) {
   convert_close_fields(&self->event_fields);
   convert_destroy_impressions(self);
   facet_sorter_destroy(&self->sorter);
+  facet_vocabulary_destroy(&self->kinds);
+  facet_memory_free(self->log.fields);
   facet_schema_destroy(&self->schema);
   facet_memory_free(self->log.events);
   facet_memory_free(self->log.split);

@@ -84,9 +84,25 @@ static const facet_option convert_table[] = {
        1e9,                                                                                                            \
        NULL,                                                                                                           \
        "Seconds per unit of a time that is a number: 0.001 for milliseconds."},                                        \
+      {"time_format",                                                                                                  \
+       FACET_OPTION_STRING,                                                                                            \
+       FILE_(time_format),                                                                                             \
+       "",                                                                                                             \
+       0,                                                                                                              \
+       0,                                                                                                              \
+       NULL,                                                                                                           \
+       "Format of a time in text, as of strptime (\"%Y-%m-%d %H:%M:%S\", UTC unless it has %z); empty: a number."},    \
+      {"time_from",                                                                                                    \
+       FACET_OPTION_INT,                                                                                               \
+       FILE_(time_from),                                                                                               \
+       "0",                                                                                                            \
+       0,                                                                                                              \
+       9e15,                                                                                                           \
+       NULL,                                                                                                           \
+       "Rows before this time, in seconds since 1970, are dropped and counted."},                                      \
   {                                                                                                                    \
-    "time_format", FACET_OPTION_STRING, FILE_(time_format), "", 0, 0, NULL,                                            \
-        "Format of a time in text, as of strptime (\"%Y-%m-%d %H:%M:%S\", UTC unless it has %z); empty: a number."     \
+    "time_until", FACET_OPTION_INT, FILE_(time_until), "9000000000000000", 0, 9e15, NULL,                              \
+        "Rows at or after this time are, too."                                                                         \
   }
 
 static const facet_option interactions_table[] = {
@@ -98,6 +114,12 @@ static const facet_option interactions_table[] = {
     {"rating", FACET_OPTION_STRING, FILE_(rating), "", 0, 0, NULL, "Column of a rating; empty: every row is positive."},
     {"rating_at_least", FACET_OPTION_DOUBLE, FILE_(rating_at_least), "0", -1e9, 1e9, NULL,
      "Rows with a smaller rating are not positive: dropped, but never drawn as negatives."},
+    {"kind", FACET_OPTION_STRING, FILE_(kind), "", 0, 0, NULL,
+     "Column of the kind of interaction (\"buy\"); empty: all are of one kind."},
+    {"event_kinds", FACET_OPTION_STRING, FILE_(event_kinds), "", 0, 0, NULL,
+     "Kinds that are positive, separated by commas; empty: all. Others are dropped, but never drawn as negatives."},
+    {"sample_kinds", FACET_OPTION_STRING, FILE_(sample_kinds), "", 0, 0, NULL,
+     "Those of event_kinds that become samples; empty: all. The others are history only."},
     {0}};
 
 static const facet_option impressions_table[] = {
@@ -182,7 +204,7 @@ const facet_option_section facet_convert_sections[N_SECTIONS] = {
     {"users, items", "Attributes of users and of items (optional).", entity_table, sizeof(convert_file)},
     {"columns.<feature>",
      "One entry per feature under `columns` of users or items (attributes), of impressions (context of "
-     "every item shown) or of history (lists beside the items, a value per event).",
+     "every item shown), of interactions or history (fields of events; in history lists beside the items).",
      attribute_table, sizeof(convert_attribute)}};
 
 static facet_status read_section(facet_yaml_node root, int section, const char *name, const char *const *extra,
@@ -265,6 +287,21 @@ static facet_status read_fields(facet_yaml_node section, convert_fields *fields)
   return FACET_OK;
 }
 
+static facet_status read_interactions(conversion *self, facet_yaml_node root) {
+  static const char *const extra[] = {"columns", NULL};
+  const convert_file *file = &self->interactions;
+  const facet_yaml_node node = facet_yaml_get(root, "interactions");
+  FACET_TRY(read_section(root, SECTION_INTERACTIONS, "interactions", extra, &self->interactions));
+  FACET_TRY(read_fields(node, &self->event_fields));
+  if (!file->kind[0] && (file->event_kinds[0] || file->sample_kinds[0]))
+    return facet_yaml_fail(node, "event_kinds and sample_kinds need `kind`, the column of the kind");
+  delimited_field name;
+  for (const char *rest = file->sample_kinds; file->event_kinds[0] && convert_next_name(&rest, &name);)
+    if (!convert_is_listed(file->event_kinds, &name))
+      return facet_yaml_fail(node, "sample_kinds has \"%.*s\", which event_kinds lacks", (int)name.n_bytes, name.text);
+  return FACET_OK;
+}
+
 static facet_status read_impressions(conversion *self, facet_yaml_node root) {
   static const char *const extra[] = {"columns", NULL};
   convert_history *history = &self->history;
@@ -323,7 +360,8 @@ static facet_status check_document(const conversion *self, const char *path) {
   const named_attributes users = {"users", user->attributes, user->n_attributes},
                          items = {"items", item->attributes, item->n_attributes},
                          context = {"impressions", self->context.attributes, self->context.n},
-                         events = {"history", self->event_fields.attributes, self->event_fields.n};
+                         events = {self->has_impressions ? "history" : "interactions", self->event_fields.attributes,
+                                   self->event_fields.n};
   FACET_TRY(check_different(path, users, items));
   FACET_TRY(check_different(path, context, users));
   FACET_TRY(check_different(path, context, items));
@@ -387,7 +425,7 @@ static facet_status read_document(conversion *self, const facet_yaml *document) 
     FACET_TRY(read_impressions(self, root));
     FACET_TRY(check_used(self, facet_yaml_get(root, "convert")));
   } else {
-    FACET_TRY(read_section(root, SECTION_INTERACTIONS, "interactions", NULL, &self->interactions));
+    FACET_TRY(read_interactions(self, root));
   }
   for (int e = 0; e < CONVERT_N_ENTITIES; e++) {
     convert_entity *entity = &self->entities[e];

@@ -429,6 +429,10 @@ static facet_status read_impression(impression_reader *it, const delimited_field
   if (is_good) FACET_TRY(read_context(it, fields, &is_good));
   if (is_good) FACET_TRY(read_shown(it, fields, out, &is_good));
   if (!is_good) return FACET_OK;
+  if (out->time < it->self->impressions.log.time_from || out->time >= it->self->impressions.log.time_until) {
+    it->self->counts.outside++;
+    return FACET_OK;
+  }
   if (out->n_shown == 0) {
     it->self->counts.nothing_shown++;
     return FACET_OK;

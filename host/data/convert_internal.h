@@ -33,8 +33,10 @@ typedef struct convert_file { /* what sections interactions, impressions, histor
   char user[FACET_OPTION_MAX_TEXT], item[FACET_OPTION_MAX_TEXT], time[FACET_OPTION_MAX_TEXT];
   double time_unit;                        /* seconds per unit of the time column */
   char time_format[FACET_OPTION_MAX_TEXT]; /* of strptime; "": a number */
+  int64_t time_from, time_until;           /* seconds; rows outside are dropped */
   char rating[FACET_OPTION_MAX_TEXT];
   double rating_at_least;
+  char kind[FACET_OPTION_MAX_TEXT], event_kinds[FACET_OPTION_MAX_TEXT], sample_kinds[FACET_OPTION_MAX_TEXT];
 } convert_file;
 
 typedef enum convert_group { CONVERT_GROUP_IMPRESSION, CONVERT_GROUP_USER } convert_group;
@@ -102,15 +104,17 @@ enum { CONVERT_TRAIN, CONVERT_VALID, CONVERT_TEST, CONVERT_N_SPLITS };
 
 /* ---- state of a conversion ------------------------------------------------------------------------------------------ */
 
-typedef struct convert_event { /* a row of the log, sorted by (user, time, row) */
+typedef struct convert_event { /* a row of the log, sorted by (user, time, row); a word per event field follows */
   int64_t time, row;
-  int32_t user, item; /* raw indices */
-  int32_t is_positive;
+  int32_t user, item;       /* raw indices */
+  int32_t kind;             /* raw index; 0 without kinds */
+  bool is_event, is_sample; /* whether histories hold it; whether it is a sample, too */
 } convert_event;
 
 typedef struct convert_counts {
   int64_t rows, kept;
-  int64_t below_rating, bad, duplicates, short_users, short_user_rows, no_history; /* dropped, by reason */
+  int64_t below_rating, other_kind, outside, bad, duplicates, short_users, short_user_rows,
+      no_history; /* dropped, by reason */
   int64_t samples[CONVERT_N_SPLITS], positives[CONVERT_N_SPLITS], events[CONVERT_N_SPLITS], parts[CONVERT_N_SPLITS];
   int64_t unknown_users, unknown_items; /* samples whose user or item is not in the vocabulary */
   int64_t no_negative;                  /* negatives that could not be drawn */
@@ -120,13 +124,19 @@ typedef struct convert_counts {
 } convert_counts;
 
 typedef struct convert_log { /* one user's rows */
-  convert_event *events;     /* positives, in order */
+  convert_event *events;     /* those with is_event, in order */
   int64_t n_events;
-  int8_t *split;  /* [n_events] split of each event */
-  int32_t *items; /* [n_items] raw items of the whole log, sorted, unique: never negatives */
+  int32_t *fields; /* [n_events × event fields] */
+  int8_t *split;   /* [n_events] split of each event */
+  int32_t *items;  /* [n_items] raw items of the whole log, sorted, unique: never negatives */
   int64_t n_items;
-  size_t events_capacity, split_capacity, items_capacity;
+  size_t events_capacity, split_capacity, items_capacity, fields_capacity;
 } convert_log;
+
+typedef struct convert_record { /* what is sorted: the event and as many words as there are event fields */
+  convert_event event;
+  int32_t fields[CONVERT_MAX_ATTRIBUTES];
+} convert_record;
 
 typedef struct convert_attribute_vocabulary {
   char name[CONVERT_MAX_NAME];
@@ -144,9 +154,10 @@ typedef struct conversion {
   convert_history history;
   convert_fields context, event_fields; /* columns of the log */
   convert_entity entities[CONVERT_N_ENTITIES];
+  facet_vocabulary *kinds; /* raw kinds of interactions */
   char config_directory[FACET_PATH_MAX], input[FACET_PATH_MAX], directory[FACET_PATH_MAX];
   facet_sorter *sorter;
-  convert_event pending; /* first row of the next user, where has_pending */
+  convert_record pending; /* first row of the next user, where has_pending */
   bool has_pending;
   int64_t valid_from, test_from; /* times, for the split by time */
   convert_log log;
@@ -163,6 +174,9 @@ facet_status convert_read_config(conversion *self);
 /* Reads the interactions into the sorter, with raw ids. */
 facet_status convert_read_interactions(conversion *self);
 
+/* Bytes of a record with the event fields that there are. */
+size_t convert_record_bytes(const conversion *self);
+
 /* Whole seconds since 1970 of a field in the file's format; a fraction is cut. */
 bool convert_read_time(const convert_file *file, const delimited_field *field, int64_t *time);
 /* What convert_read_time expects, for messages. */
@@ -170,6 +184,9 @@ const char *convert_time_expected(const convert_file *file, char *text, size_t n
 /* A bad row of the log is the error, or dropped and counted: FACET_OK. */
 facet_status convert_bad_row(conversion *self, const delimited_reader *reader, const char *what, const char *value,
                              const char *expected);
+/* The next name of a list like "pv, buy", not 0-terminated; false at the end. */
+bool convert_next_name(const char **list, delimited_field *name);
+bool convert_is_listed(const char *list, const delimited_field *name);
 /* Index of a token among those of the log, which it joins if it is new. */
 facet_status convert_raw_index(facet_vocabulary *raw, const delimited_reader *reader, const char *text, size_t n_bytes,
                                int32_t *index);

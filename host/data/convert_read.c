@@ -9,15 +9,20 @@
 #include "facet/memory.h"
 
 typedef struct log_columns {
-  int user, item, time, rating; /* rating −1: none */
+  int user, item, time, rating, kind; /* rating, kind: −1: none */
+  int field[CONVERT_MAX_ATTRIBUTES];
 } log_columns;
 
-static facet_status find_columns(const delimited_reader *reader, const convert_file *file, log_columns *columns) {
+static facet_status find_columns(const conversion *self, const delimited_reader *reader, log_columns *columns) {
+  const convert_file *file = &self->interactions;
   FACET_TRY(delimited_column(reader, file->user, &columns->user));
   FACET_TRY(delimited_column(reader, file->item, &columns->item));
   FACET_TRY(delimited_column(reader, file->time, &columns->time));
-  columns->rating = -1;
+  columns->rating = columns->kind = -1;
   if (file->rating[0]) FACET_TRY(delimited_column(reader, file->rating, &columns->rating));
+  if (file->kind[0]) FACET_TRY(delimited_column(reader, file->kind, &columns->kind));
+  for (int f = 0; f < self->event_fields.n; f++)
+    FACET_TRY(delimited_column(reader, self->event_fields.attributes[f].column, &columns->field[f]));
   return FACET_OK;
 }
 
@@ -72,7 +77,7 @@ facet_status convert_raw_index(facet_vocabulary *raw, const delimited_reader *re
 
 typedef struct row_block {
   int64_t n;
-  convert_event event[BLOCK_ROWS]; /* user and item are not known yet */
+  convert_record record[BLOCK_ROWS]; /* user and item are not known yet */
   size_t begin[CONVERT_N_ENTITIES][BLOCK_ROWS], n_bytes[CONVERT_N_ENTITIES][BLOCK_ROWS]; /* tokens in text */
   char *text;
   size_t n_text, capacity;
@@ -102,22 +107,65 @@ static facet_status flush_block(conversion *self, row_block *block) {
     FACET_TRY(facet_vocabulary_add_many(self->entities[e].raw, tokens, block->n, ids[e]));
   }
   for (int64_t i = 0; i < block->n; i++) {
-    block->event[i].user = (int32_t)(ids[CONVERT_USER][i] - FACET_ID_FIRST);
-    block->event[i].item = (int32_t)(ids[CONVERT_ITEM][i] - FACET_ID_FIRST);
-    FACET_TRY(facet_sorter_add(self->sorter, &block->event[i]));
+    convert_record *record = &block->record[i];
+    record->event.user = (int32_t)(ids[CONVERT_USER][i] - FACET_ID_FIRST);
+    record->event.item = (int32_t)(ids[CONVERT_ITEM][i] - FACET_ID_FIRST);
+    FACET_TRY(facet_sorter_add(self->sorter, record));
   }
   block->n = 0;
   block->n_text = 0;
   return FACET_OK;
 }
 
-/* Adds a row to the block, unless it is a bad one. */
+bool convert_next_name(const char **list, delimited_field *name) {
+  *list += strspn(*list, ", ");
+  name->text = (char *)(uintptr_t)*list;
+  name->n_bytes = strcspn(*list, ",");
+  *list += name->n_bytes;
+  while (name->n_bytes > 0 && name->text[name->n_bytes - 1] == ' ') name->n_bytes--;
+  return name->n_bytes > 0;
+}
+
+bool convert_is_listed(const char *list, const delimited_field *name) {
+  delimited_field one;
+  while (convert_next_name(&list, &one))
+    if (one.n_bytes == name->n_bytes && memcmp(one.text, name->text, one.n_bytes) == 0) return true;
+  return false;
+}
+
+static facet_status read_kind(conversion *self, const delimited_reader *reader, const delimited_field *kind,
+                              convert_event *event) {
+  const convert_file *file = &self->interactions;
+  const bool is_event = !file->event_kinds[0] || convert_is_listed(file->event_kinds, kind);
+  FACET_TRY(convert_raw_index(self->kinds, reader, kind->text, kind->n_bytes, &event->kind));
+  self->counts.other_kind += event->is_event && !is_event;
+  event->is_event = event->is_event && is_event;
+  event->is_sample = event->is_event && (!file->sample_kinds[0] || convert_is_listed(file->sample_kinds, kind));
+  return FACET_OK;
+}
+
+static facet_status read_fields(conversion *self, const delimited_reader *reader, const log_columns *columns,
+                                const delimited_field *fields, convert_record *record, bool *is_good) {
+  *is_good = true;
+  for (int f = 0; f < self->event_fields.n; f++) {
+    const delimited_field *field = &fields[columns->field[f]];
+    FACET_TRY(convert_read_field(&self->event_fields.field[f], reader, field->text, field->n_bytes, &record->fields[f],
+                                 is_good));
+    if (!*is_good)
+      return convert_bad_row(self, reader, self->event_fields.attributes[f].column, field->text, "a finite number");
+  }
+  return FACET_OK;
+}
+
+/* Adds a row to the block, unless it is a bad one or outside the range of times. */
 static facet_status read_row(conversion *self, const delimited_reader *reader, const log_columns *columns,
                              const delimited_field *fields, int n, row_block *block) {
   const convert_file *file = &self->interactions;
   char number[32], expected_time[FACET_OPTION_MAX_TEXT + 32];
-  convert_event *event = &block->event[block->n];
-  event->row = self->counts.rows++;
+  bool is_good;
+  convert_record *record = &block->record[block->n];
+  convert_event *event = &record->event;
+  *event = (convert_event){.row = self->counts.rows++};
   if (n != delimited_n_columns(reader)) {
     snprintf(number, sizeof number, "%d", n);
     char expected[64];
@@ -134,10 +182,19 @@ static facet_status read_row(conversion *self, const delimited_reader *reader, c
   double rating = 0;
   if (columns->rating >= 0 && !delimited_double(&fields[columns->rating], &rating))
     return convert_bad_row(self, reader, file->rating, fields[columns->rating].text, "a number");
-  event->is_positive = columns->rating < 0 || rating >= file->rating_at_least;
+  if (columns->kind >= 0 && fields[columns->kind].n_bytes == 0)
+    return convert_bad_row(self, reader, file->kind, "", "a kind");
+  if (event->time < file->time_from || event->time >= file->time_until) {
+    self->counts.outside++;
+    return FACET_OK;
+  }
+  FACET_TRY(read_fields(self, reader, columns, fields, record, &is_good));
+  if (!is_good) return FACET_OK;
   FACET_TRY(add_token(block, CONVERT_USER, reader, user));
   FACET_TRY(add_token(block, CONVERT_ITEM, reader, item));
-  self->counts.below_rating += !event->is_positive;
+  event->is_event = event->is_sample = columns->rating < 0 || rating >= file->rating_at_least;
+  self->counts.below_rating += !event->is_event;
+  if (columns->kind >= 0) FACET_TRY(read_kind(self, reader, &fields[columns->kind], event));
   block->n++;
   return FACET_OK;
 }
@@ -161,6 +218,11 @@ static facet_status read_rows(conversion *self, delimited_reader *reader, const 
   return FACET_OK;
 }
 
+size_t convert_record_bytes(const conversion *self) {
+  const size_t n_bytes = offsetof(convert_record, fields) + (size_t)self->event_fields.n * sizeof(int32_t);
+  return (n_bytes + 7) / 8 * 8; /* records follow each other aligned */
+}
+
 static int compare_events(const void *a, const void *b) {
   const convert_event *x = a, *y = b;
   if (x->user != y->user) return x->user < y->user ? -1 : 1;
@@ -178,9 +240,12 @@ facet_status convert_read_interactions(conversion *self) {
   FACET_TRY(facet_path_format(path, "%s/%s", self->input, self->interactions.file));
   FACET_TRY(facet_vocabulary_create("raw users", &self->entities[CONVERT_USER].raw));
   FACET_TRY(facet_vocabulary_create("raw items", &self->entities[CONVERT_ITEM].raw));
-  FACET_TRY(facet_sorter_create(sizeof(convert_event), compare_events, convert_sort_bytes(self), NULL, &self->sorter));
+  FACET_TRY(facet_vocabulary_create("raw kinds", &self->kinds));
+  FACET_TRY(convert_open_fields(self, &self->event_fields));
+  FACET_TRY(
+      facet_sorter_create(convert_record_bytes(self), compare_events, convert_sort_bytes(self), NULL, &self->sorter));
   FACET_TRY(delimited_open(path, &format, &reader));
-  facet_status status = find_columns(reader, &self->interactions, &columns);
+  facet_status status = find_columns(self, reader, &columns);
   row_block *block = NULL;
   if (status == FACET_OK) status = FACET_ALLOC(block, 1, "rows of the log");
   if (status == FACET_OK) status = read_rows(self, reader, &columns, block);

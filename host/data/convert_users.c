@@ -8,13 +8,17 @@
 
 /* ---- one user at a time --------------------------------------------------------------------------------------------- */
 
-facet_status convert_first_user(conversion *self) {
+static facet_status next_record(conversion *self) {
   const void *record;
-  FACET_TRY(facet_sorter_rewind(self->sorter));
   FACET_TRY(facet_sorter_next(self->sorter, &record));
   self->has_pending = record != NULL;
-  if (record) self->pending = *(const convert_event *)record;
+  if (record) memcpy(&self->pending, record, convert_record_bytes(self));
   return FACET_OK;
+}
+
+facet_status convert_first_user(conversion *self) {
+  FACET_TRY(facet_sorter_rewind(self->sorter));
+  return next_record(self);
 }
 
 static int compare_items(const void *a, const void *b) {
@@ -32,29 +36,34 @@ static void sort_unique_items(convert_log *log) {
 }
 
 static bool repeats(const convert_event *a, const convert_event *b) {
-  return a->item == b->item && a->time == b->time;
+  return a->item == b->item && a->time == b->time && a->kind == b->kind;
 }
 
-/* Collects the rows of the pending user: positives as events, all items. */
+static facet_status add_event(conversion *self, const convert_record *record) {
+  convert_log *log = &self->log;
+  const int64_t n_fields = self->event_fields.n;
+  FACET_TRY(FACET_GROW(log->events, log->events_capacity, log->n_events + 1, "a user's events"));
+  FACET_TRY(FACET_GROW(log->fields, log->fields_capacity, (log->n_events + 1) * n_fields, "a user's events"));
+  if (n_fields > 0)
+    memcpy(log->fields + log->n_events * n_fields, record->fields, (size_t)n_fields * sizeof *log->fields);
+  log->events[log->n_events++] = record->event;
+  return FACET_OK;
+}
+
+/* Collects the rows of the pending user: events, and all items. */
 static facet_status read_user(conversion *self, convert_counts *counts) {
   convert_log *log = &self->log;
-  const int32_t user = self->pending.user;
+  const convert_event *event = &self->pending.event;
+  const int32_t user = event->user;
   log->n_events = log->n_items = 0;
-  while (self->has_pending && self->pending.user == user) {
-    const convert_event event = self->pending;
+  while (self->has_pending && event->user == user) {
     FACET_TRY(FACET_GROW(log->items, log->items_capacity, log->n_items + 1, "a user's items"));
-    log->items[log->n_items++] = event.item;
-    const bool is_repeat = event.is_positive && log->n_events > 0 && !self->options.keep_duplicates &&
-                           repeats(&event, &log->events[log->n_events - 1]);
+    log->items[log->n_items++] = event->item;
+    const bool is_repeat = event->is_event && log->n_events > 0 && !self->options.keep_duplicates &&
+                           repeats(event, &log->events[log->n_events - 1]);
     counts->duplicates += is_repeat;
-    if (event.is_positive && !is_repeat) {
-      FACET_TRY(FACET_GROW(log->events, log->events_capacity, log->n_events + 1, "a user's events"));
-      log->events[log->n_events++] = event;
-    }
-    const void *record;
-    FACET_TRY(facet_sorter_next(self->sorter, &record));
-    self->has_pending = record != NULL;
-    if (record) self->pending = *(const convert_event *)record;
+    if (event->is_event && !is_repeat) FACET_TRY(add_event(self, &self->pending));
+    FACET_TRY(next_record(self));
   }
   sort_unique_items(log);
   return FACET_OK;
@@ -64,20 +73,32 @@ int convert_split_of_time(const conversion *self, int64_t time) {
   return time < self->valid_from ? CONVERT_TRAIN : time < self->test_from ? CONVERT_VALID : CONVERT_TEST;
 }
 
-/* By user: the last event is test, the one before it validation, where an event with enough history is left for
- * training; by time: the limits decide. */
+/* Where validation and test begin: the last sample but one and the last, where a sample with enough history is left for
+ * training. */
+static void find_held_out(const conversion *self, int64_t *valid, int64_t *test) {
+  const convert_log *log = &self->log;
+  int64_t n = 0;
+  *valid = *test = log->n_events;
+  for (int64_t t = log->n_events - 1; t >= self->options.min_history && n < 3; t--) {
+    if (!log->events[t].is_sample) continue;
+    if (n == 0) *test = t;
+    if (n == 1) *valid = t;
+    n++;
+  }
+  if (n < 3) *valid = *test = log->n_events;
+}
+
 static facet_status split_user(conversion *self) {
   convert_log *log = &self->log;
-  const int64_t n = log->n_events;
-  FACET_TRY(FACET_GROW(log->split, log->split_capacity, n, "a user's splits"));
-  for (int64_t t = 0; t < n; t++) {
-    if (self->options.split == CONVERT_SPLIT_TIME) {
-      log->split[t] = (int8_t)convert_split_of_time(self, log->events[t].time);
-    } else {
-      const bool is_held_out = n >= self->options.min_history + 3;
-      log->split[t] = !is_held_out || t < n - 2 ? CONVERT_TRAIN : t == n - 2 ? CONVERT_VALID : CONVERT_TEST;
-    }
-  }
+  int64_t valid, test;
+  FACET_TRY(FACET_GROW(log->split, log->split_capacity, log->n_events, "a user's splits"));
+  find_held_out(self, &valid, &test);
+  for (int64_t t = 0; t < log->n_events; t++)
+    log->split[t] =
+        (int8_t)(self->options.split == CONVERT_SPLIT_TIME ? convert_split_of_time(self, log->events[t].time)
+                 : t < valid                               ? CONVERT_TRAIN
+                 : t < test                                ? CONVERT_VALID
+                                                           : CONVERT_TEST);
   return FACET_OK;
 }
 
@@ -134,7 +155,7 @@ facet_status convert_find_time_limits(conversion *self) {
   while (status == FACET_OK && has_user) {
     status = convert_next_user(self, &ignored, &has_user);
     for (int64_t t = 0; status == FACET_OK && has_user && t < self->log.n_events; t++)
-      status = facet_sorter_add(times, &self->log.events[t].time);
+      if (self->log.events[t].is_sample) status = facet_sorter_add(times, &self->log.events[t].time);
   }
   if (status == FACET_OK) status = convert_time_quantiles(self, times);
   facet_sorter_destroy(&times);
@@ -181,6 +202,7 @@ facet_status convert_token_id(const conversion *self, facet_vocabulary *vocabula
 static facet_status count_training_events(conversion *self) {
   convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
   bool has_user = true;
+  FACET_TRY(convert_start_field_counts(&self->event_fields));
   FACET_TRY(convert_first_user(self));
   while (has_user) {
     FACET_TRY(convert_next_user(self, &self->counts, &has_user));
@@ -188,6 +210,8 @@ static facet_status count_training_events(conversion *self) {
       if (self->log.split[t] != CONVERT_TRAIN) continue;
       users->train_count[self->log.events[t].user]++;
       items->train_count[self->log.events[t].item]++;
+      for (int f = 0; f < self->event_fields.n; f++)
+        convert_count_field(&self->event_fields.field[f], self->log.fields[t * self->event_fields.n + f]);
     }
   }
   return FACET_OK;

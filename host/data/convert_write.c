@@ -110,7 +110,7 @@ static facet_status make_samples(conversion *self, const negative_sampler *sampl
   const convert_log *log = &self->log;
   block->n = 0;
   for (int64_t t = 0; t < log->n_events; t++) {
-    if (log->split[t] != split) continue;
+    if (log->split[t] != split || !log->events[t].is_sample) continue;
     if (t < self->options.min_history) {
       self->counts.no_history++;
       continue;
@@ -180,6 +180,10 @@ static facet_status append_history(conversion *self, convert_part *split, int wh
                                    n_events));
   FACET_TRY(facet_shard_append_int64s(split->writer, facet_schema_feature(self->schema, "history.time"), block->longs,
                                       n_events));
+  const convert_fields *fields = &self->event_fields;
+  for (int f = 0; f < fields->n; f++)
+    FACET_TRY(convert_append_field(split->writer, &fields->field[f], log->fields + first * fields->n + f, fields->n,
+                                   n_events, block->ids));
   split->n_events += n_events;
   self->counts.events[which] += n_events;
   return FACET_OK;

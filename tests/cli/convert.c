@@ -72,9 +72,12 @@ Test(cli_convert, the_reference_is_up_to_date) {
 
 /* Their data are not here: the configurations are read, and the first file is missed. */
 Test(cli_convert, the_configurations_of_the_real_data_sets_are_valid) {
-  static const char *const sets[][2] = {
-      {"ml-100k", "/ml-100k.inter"}, {"amazon-sports", "/joined.tsv"}, {"mind-small", "/behaviors.tsv"}};
-  for (int i = 0; i < 3; i++) {
+  static const char *const sets[][2] = {{"ml-100k", "/ml-100k.inter"},
+                                        {"amazon-sports", "/joined.tsv"},
+                                        {"mind-small", "/behaviors.tsv"},
+                                        {"ebnerd", "/history.tsv"},
+                                        {"userbehavior", "/UserBehavior.csv"}};
+  for (int i = 0; i < 5; i++) {
     EXPECT_EXIT(4,
                 program_run("convert " FACET_SOURCE_DIR "/datasets/%s/convert.yaml --input %s --output %s/out",
                             sets[i][0], directory, directory),

@@ -12,6 +12,8 @@
 facet_status checkpoint_write_manifest(const char *directory, double train_seconds);
 /* facet_checkpoint_verify, which also gives what the manifest says. */
 facet_status checkpoint_read_manifest(const char *path, double *train_seconds);
+/* What the manifest says, without reading the files that it is about. */
+facet_status checkpoint_read_seconds(const char *path, double *train_seconds);
 
 /* <run>/checkpoints/step-00001000 */
 facet_status checkpoint_step_path(char *path, const char *run_directory, int64_t step);
@@ -26,7 +28,7 @@ facet_status checkpoint_list(const char *run_directory, facet_arena *arena, char
 /* Step that `best` points at; −1 if there is none. */
 int64_t checkpoint_best_step(const char *run_directory);
 
-/* The fields of facet_train_state from the attributes of an open model.h5. */
+/* The fields of facet_train_state from the attributes of an open model.h5: all but train_seconds. */
 facet_status checkpoint_read_state(hid_t file, facet_train_state *state);
 
 /* Hash of the first `size` ids of <data_path>/vocab/<name>.h5; 0 where there is no such file (hashed vocabularies). */

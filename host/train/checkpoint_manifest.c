@@ -118,28 +118,44 @@ static facet_status check_file(const json_t *manifest, const char *directory, co
   return FACET_OK;
 }
 
-facet_status checkpoint_read_manifest(const char *path, double *train_seconds) {
-  char manifest_path[FACET_PATH_MAX], *text = NULL;
+/* The manifest of a checkpoint, itself undamaged; the caller releases it with json_decref, also after an error. */
+static facet_status load(const char *path, json_t **manifest) {
+  char manifest_path[FACET_PATH_MAX], *text;
   size_t n_bytes;
-  json_t *manifest = NULL;
   json_error_t error;
   facet_status status;
+  *manifest = NULL;
   FACET_TRY(facet_path_format(manifest_path, "%s/manifest.json", path));
   FACET_CHECK(facet_file_exists(manifest_path), FACET_ERROR_IO,
               "%s is not a complete checkpoint: it has no manifest.json", path);
   FACET_TRY(facet_file_read(manifest_path, MAX_BYTES, &text, &n_bytes));
-  manifest = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
-  if (!manifest) {
+  *manifest = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
+  if (*manifest)
+    status = check_text(*manifest, manifest_path, text, n_bytes);
+  else
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s is damaged: %s", manifest_path, error.text);
-    goto done;
-  }
-  FACET_TRY_GOTO(status, done, check_text(manifest, manifest_path, text, n_bytes));
-  FACET_TRY_GOTO(status, done, check_version(manifest, manifest_path));
-  for (int i = 0; i < N_FILES; i++) FACET_TRY_GOTO(status, done, check_file(manifest, path, files[i]));
-  *train_seconds = json_number_value(json_object_get(manifest, "train_seconds"));
-done:
-  json_decref(manifest);
   facet_memory_free(text);
+  return status == FACET_OK ? check_version(*manifest, manifest_path) : status;
+}
+
+static double seconds_of(const json_t *manifest) {
+  return json_number_value(json_object_get(manifest, "train_seconds"));
+}
+
+facet_status checkpoint_read_manifest(const char *path, double *train_seconds) {
+  json_t *manifest;
+  facet_status status = load(path, &manifest);
+  for (int i = 0; status == FACET_OK && i < N_FILES; i++) status = check_file(manifest, path, files[i]);
+  if (status == FACET_OK) *train_seconds = seconds_of(manifest);
+  json_decref(manifest);
+  return status;
+}
+
+facet_status checkpoint_read_seconds(const char *path, double *train_seconds) {
+  json_t *manifest;
+  const facet_status status = load(path, &manifest);
+  if (status == FACET_OK) *train_seconds = seconds_of(manifest);
+  json_decref(manifest);
   return status;
 }
 

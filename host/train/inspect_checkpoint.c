@@ -25,6 +25,19 @@ facet_status inspect_config_value(const char *directory, const char *section, co
 
 /* ---- summary --------------------------------------------------------------------------------------------------- */
 
+/* A checkpoint whose writing was cut short has no manifest, and does not know how long it was trained. */
+static facet_status print_training(const char *directory, bool finished, FILE *out) {
+  char manifest[FACET_PATH_MAX], time[64] = "";
+  double seconds;
+  FACET_TRY(facet_path_format(manifest, "%s/manifest.json", directory));
+  if (facet_file_exists(manifest)) {
+    FACET_TRY(checkpoint_read_seconds(directory, &seconds));
+    snprintf(time, sizeof time, " after %.1f s", seconds);
+  }
+  inspect_field(out, "training", "%s%s", finished ? "finished" : "not finished", time);
+  return FACET_OK;
+}
+
 static facet_status print_state(hid_t file, const char *directory, FILE *out) {
   facet_train_state state;
   char model[128], version[64], data[FACET_PATH_MAX], monitor[128];
@@ -44,8 +57,7 @@ static facet_status print_state(hid_t file, const char *directory, FILE *out) {
                   inspect_plural(state.n_train_samples, "sample"));
   if (isfinite(state.best_metric))
     inspect_field(out, "best", "%s %.6f at step %s", monitor, state.best_metric, inspect_count(state.best_step));
-  inspect_field(out, "training", "%s after %.1f s", state.finished ? "finished" : "not finished", state.train_seconds);
-  return FACET_OK;
+  return print_training(directory, state.finished, out);
 }
 
 static facet_status print_files(const char *directory, FILE *out) {

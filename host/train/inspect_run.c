@@ -36,9 +36,7 @@ static facet_status verify(const report *r) {
 static facet_status read_state(const char *directory, facet_train_state *state) {
   char path[FACET_PATH_MAX];
   hid_t file;
-  FACET_TRY(facet_path_format(path, "%s/manifest.json", directory));
-  FACET_CHECK(facet_file_exists(path), FACET_ERROR_IO, "%s is not a complete checkpoint: it has no manifest.json",
-              directory);
+  FACET_TRY(checkpoint_read_seconds(directory, &state->train_seconds));
   FACET_TRY(facet_path_format(path, "%s/model.h5", directory));
   FACET_TRY(facet_hdf5_open(path, &file));
   facet_status status = facet_hdf5_check_format(file, "checkpoint", CHECKPOINT_VERSION);

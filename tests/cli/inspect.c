@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "cli/inspect_fixture.h"
+#include "train/checkpoint_internal.h"
 
 TestSuite(cli_inspect, .init = inspect_create, .fini = inspect_remove);
 
@@ -157,12 +158,13 @@ Test(cli_inspect, synthetic_data_set) {
 
 Test(cli_inspect, checkpoint_and_run) {
   train();
+  EXPECT_OK(checkpoint_write_manifest(path_of("run/checkpoints/step-00000003"), 1234.5)); /* seconds of training */
   EXPECT_EXIT(0, program_run("inspect %s --verify", path_of("run/checkpoints/step-00000003")),
               "verified     sizes and checksums of all files\n\ncheckpoint   ",
               "\nmodel        mean_pooling, written by facet " FACET_VERSION "\n",
               "\nstep         3: 0 epochs completed, 192 samples in all\n",
               "\nposition     192 of 960 samples of the epoch under way\n", "\nbest         auc 0.",
-              "\ntraining     finished after ", "\noptimizer    m, v of every parameter\n",
+              "\ntraining     finished after 1234.5 s\n", "\noptimizer    m, v of every parameter\n",
               "\nmlp.0.weight  [56, 8]      448\n",
               "\nembedding.item       502      8    4,016  m [502, 8], v [502, 8]\n", "\nitem        502  ");
   EXPECT_EXIT(0, program_run("inspect %s", path_of("run/checkpoints/step-00000003/model.h5")), "\nstep         3: ");
@@ -170,8 +172,9 @@ Test(cli_inspect, checkpoint_and_run) {
               "ok           step-00000000            sizes and checksums agree\n"
               "ok           step-00000003            sizes and checksums agree\n"
               "verified     2 checkpoints, no fault\n",
-              "\nmodel        mean_pooling\n", "\nstatus       finished at step 3, after ", "; no live run\n",
-              "\nbest         auc 0.", "\nstep-00000003     3       0      192     0.", "  newest, best\n",
+              "\nmodel        mean_pooling\n",
+              "\nstatus       finished at step 3, after 1234.5 s of training; no live run\n", "\nbest         auc 0.",
+              "\nstep-00000003     3       0      192     0.", "  newest, best\n",
               "\nstep-00000000     0       0        0         none  ");
   facet_lock lock;
   char holder[96];
@@ -179,6 +182,8 @@ Test(cli_inspect, checkpoint_and_run) {
   snprintf(holder, sizeof holder, "\nstatus       in use by a live run: process %ld on host ", (long)getpid());
   EXPECT_EXIT(0, program_run("inspect %s", path_of("run")), holder);
   facet_lock_release(&lock);
+  cr_assert(unlink(path_of("run/checkpoints/step-00000003/manifest.json")) == 0);
+  EXPECT_EXIT(0, program_run("inspect %s", path_of("run/checkpoints/step-00000003")), "\ntraining     finished\n");
 }
 
 /* ---- usage ------------------------------------------------------------------------------------------------------------ */

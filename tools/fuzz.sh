@@ -77,7 +77,7 @@ run_target() { # TARGET SECONDS: once, until the time is over or it crashes
 merge_target() {
   local target=$1 merged=$temporary/merged
   rm -rf "$merged" && mkdir -p "$merged"
-  nice -n 15 "build/fuzz/tests/fuzz_$target" -merge=1 -detect_leaks=0 -close_fd_mask=3 "$merged" \
+  nice -n 15 "build/fuzz/tests/fuzz_$target" -set_cover_merge=1 -use_counters=0 -detect_leaks=0 -close_fd_mask=3 "$merged" \
     "build/fuzz/corpus/$target" >build/fuzz/logs/merge.log 2>&1 || { tail -n 20 build/fuzz/logs/merge.log; exit 1; }
   mkdir -p "tests/fuzz/corpus/$target"
   cp -n "$merged"/* "tests/fuzz/corpus/$target"

@@ -86,6 +86,17 @@ sanitize() {
   build build/sanitize all -DCMAKE_BUILD_TYPE=Debug -DFACET_SANITIZE=address,undefined && run_ctest build/sanitize
 }
 
+# The fuzz targets, for what the sanitizers do not see: memory that is read before it is written.
+run_valgrind_fuzz() { # DIRECTORY of the reports
+  local source target status=0
+  for source in tests/fuzz/*.c; do
+    target=fuzz_$(basename "$source" .c)
+    OMP_NUM_THREADS=1 valgrind -q --log-file="$1/$target.log" "build/tests/$target" "tests/fuzz/corpus/${target#fuzz_}" \
+      >"$1.out" 2>&1 || { cat "$1.out" && status=1; }
+  done
+  return "$status"
+}
+
 # tests/valgrind.txt names the suites: "program filter". Criterion ignores the exit code of a test's process, so the
 # verdict is whether valgrind wrote anything.
 run_valgrind() {
@@ -101,6 +112,7 @@ run_valgrind() {
     cat "$reports.out"
     grep -q 'Tested: [1-9]' "$reports.out" || { echo "valgrind.txt: $program $filter names no test"; return 1; }
   done < <(grep -v '^#' tests/valgrind.txt)
+  run_valgrind_fuzz "$reports" || return 1
   [ -z "$(cat "$reports"/*.log)" ] || { cat "$reports"/*.log; return 1; }
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "data/batch.h"
+#include "data/column.h"
 
 /* Rows read at once from a column that is not mapped, and the gap that is read over rather than skipped. */
 #define CHUNK_ROWS 16384
@@ -64,6 +65,11 @@ static facet_status view_rows(facet_column *column, column_type type, int64_t n_
   return facet_column_read_float(column, low, high - low, (float *)(void *)buffer->bytes);
 }
 
+/* Asks for what a row a few rows on needs of a column that is not in place. */
+static void prefetch_ahead(const facet_column *column, const facet_batch_scope *scope, int64_t k, int64_t end) {
+  if (k + PREFETCH < end) facet_column_prefetch(column, scope->first[k + PREFETCH], scope->count[k + PREFETCH]);
+}
+
 /* The next chunk of a group: all of it for a column in place. */
 static column_chunk group_chunk(const facet_batch_scope *scope, int64_t first, int64_t end, bool in_place) {
   return in_place ? (column_chunk){first, end, 0, 0} : chunk_next(scope, first, end);
@@ -91,6 +97,7 @@ facet_status facet_batch_read_int64s(facet_batch_scratch *scratch, facet_column 
   column_chunk chunk;
   for (int64_t k = group->first; k < group->end; k = chunk.end) {
     chunk = group_chunk(scope, k, group->end, in_place);
+    if (!in_place) prefetch_ahead(column, scope, k, group->end);
     column_view view;
     FACET_TRY(view_rows(column, COLUMN_INT64, 1, chunk.low, chunk.high, &scratch->values, &view));
     const int64_t *data = view.data;
@@ -106,6 +113,7 @@ facet_status facet_batch_read_int32s(facet_batch_scratch *scratch, facet_column 
   column_chunk chunk;
   for (int64_t k = group->first; k < group->end; k = chunk.end) {
     chunk = group_chunk(scope, k, group->end, in_place);
+    if (!in_place) prefetch_ahead(column, scope, k, group->end);
     column_view view;
     FACET_TRY(view_rows(column, COLUMN_INT32, 1, chunk.low, chunk.high, &scratch->values, &view));
     const int32_t *data = view.data;
@@ -280,6 +288,7 @@ facet_status facet_batch_fill_stored(facet_batch *batch, facet_dataset *dataset,
   column_chunk chunk;
   for (int64_t k = group->first; k < group->end; k = chunk.end) {
     chunk = group_chunk(fill.scope, k, group->end, in_place);
+    if (!in_place && !is_bag) prefetch_ahead(fill.values, fill.scope, k, group->end);
     if (is_float) {
       FACET_TRY(fill_floats(&fill, &chunk));
     } else if (is_bag) {

@@ -16,13 +16,14 @@
 #define CACHE_BYTES ((size_t)512 << 20) /* of decoded blocks, over all columns */
 #define BLOCK_BYTES ((size_t)64 << 10)  /* of contiguous data sets that cannot be mapped */
 
-/* Rows index · block_rows … of a column in memory, in the cache's list from most to least recently used. */
+/* Rows index · block_rows … of a column in memory, in the cache's list. */
 typedef struct block {
   struct block *newer, *older;
   facet_column *column;
   int64_t index;
   size_t n_bytes;
-  int n_pins; /* readers that copy from it */
+  int n_pins;    /* readers that copy from it */
+  bool was_used; /* since the cache last looked for room */
   alignas(FACET_ALIGNMENT) unsigned char data[];
 } block;
 
@@ -47,8 +48,8 @@ struct facet_column {
 static struct {
   pthread_mutex_t lock;
   block *newest, *oldest;
-  size_t n_bytes;
-} cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
+  size_t n_bytes, limit;
+} cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = CACHE_BYTES};
 
 static void unlink_block(block *b) {
   *(b->newer ? &b->newer->older : &cache.newest) = b->older;
@@ -70,12 +71,31 @@ static void drop_block(block *b) {
   facet_memory_free(b);
 }
 
-/* Drops the oldest blocks that nobody reads until the rest fits. */
+/* Drops blocks until the rest fits, from the oldest on: one that was used since the last look is passed over once ("second
+ * chance"), one that is being read always. A hit so touches no other block, as a list by last use would. */
 static void shrink_cache(void) {
-  for (block *b = cache.oldest, *newer; b && cache.n_bytes > CACHE_BYTES; b = newer) {
-    newer = b->newer;
-    if (b->n_pins == 0) drop_block(b);
+  for (int round = 0; round < 2; round++) {
+    block *last = cache.newest;
+    for (block *b = cache.oldest, *newer; b && cache.n_bytes > cache.limit; b = newer) {
+      newer = b == last ? NULL : b->newer;
+      if (b->n_pins == 0 && !b->was_used) {
+        drop_block(b);
+      } else {
+        b->was_used = false;
+        unlink_block(b);
+        link_newest(b);
+      }
+    }
   }
+}
+
+size_t facet_column_cache_limit(size_t n_bytes) {
+  pthread_mutex_lock(&cache.lock);
+  const size_t before = cache.limit;
+  cache.limit = n_bytes;
+  shrink_cache();
+  pthread_mutex_unlock(&cache.lock);
+  return before;
 }
 
 /* The block of a column, pinned; NULL if it is not there. */
@@ -84,8 +104,7 @@ static block *pin_block(const facet_column *column, int64_t index) {
   block *b = column->blocks[index];
   if (b) {
     b->n_pins++;
-    unlink_block(b);
-    link_newest(b);
+    b->was_used = true;
   }
   pthread_mutex_unlock(&cache.lock);
   return b;
@@ -360,6 +379,21 @@ static facet_status read_rows(facet_column *column, int64_t first, int64_t n, co
     n -= take;
   }
   return FACET_OK;
+}
+
+void facet_column_prefetch(const facet_column *column, int64_t first, int64_t n) {
+  const int64_t index = first / (column->blocks ? column->block_rows : 1);
+  if (n <= 0 || !column->blocks || first < 0 || first >= column->n_rows) return;
+  pthread_mutex_lock(&cache.lock); /* the address must not be that of a block that has just been dropped */
+  const block *b = column->blocks[index];
+  if (b) {
+    const size_t begin = (size_t)(first - index * column->block_rows) * column->row_bytes;
+    const size_t end =
+        begin + (size_t)n * column->row_bytes < b->n_bytes ? begin + (size_t)n * column->row_bytes : b->n_bytes;
+    __builtin_prefetch(b);
+    for (size_t at = begin; at < end; at += FACET_ALIGNMENT) __builtin_prefetch(b->data + at);
+  }
+  pthread_mutex_unlock(&cache.lock);
 }
 
 facet_status facet_column_read_int32(facet_column *column, int64_t first, int64_t n, int32_t *out) {

@@ -29,4 +29,10 @@ facet_status facet_column_open(hid_t file, const char *path, const facet_mapping
 void facet_column_close(facet_column **column);
 facet_column_info facet_column_describe(const facet_column *column);
 
+/* Bounds the bytes of decoded blocks that are kept, 512 MB at first; returns the limit before. */
+size_t facet_column_cache_limit(size_t n_bytes);
+
+/* Asks for rows of a column from memory, if they are in the cache of decoded blocks; any range is allowed. */
+void facet_column_prefetch(const facet_column *column, int64_t first, int64_t n);
+
 #endif

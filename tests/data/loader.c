@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "batch_fixture.h"
+#include "data/column.h"
 #include "facet/batch.h"
 
 static void must(facet_status status) {
@@ -91,6 +92,32 @@ Test(loader, delivers_what_assembly_gives) {
   facet_batch_destroy(&expected);
   close_fixture(&it);
   close_fixture(&direct);
+}
+
+/* Whatever is dropped from the cache of decoded blocks meanwhile, also by other readers. */
+Test(loader, decoded_blocks_may_be_dropped_at_any_time) {
+  static const size_t limits[] = {0, 300, 1000, 3000};
+  for (int l = 0; l < 4; l++) {
+    opened it = open_fixture(8, -1), direct = open_fixture(8, -1);
+    const facet_order order = facet_order_make(FIXTURE_SAMPLES, true, 4, 0, 1, 0);
+    facet_batch *expected;
+    must(facet_batch_create(direct.layout, &expected));
+    const size_t before = facet_column_cache_limit(limits[l]);
+    must(facet_loader_create(it.dataset, it.layout, order, 0, FIXTURE_SAMPLES, 1, 4, 4, &it.loader));
+    for (const facet_batch *batch;;) {
+      must(facet_loader_next(it.loader, &batch, NULL));
+      if (!batch) break;
+      must(facet_batch_assemble(direct.dataset, batch->row, batch->n_rows, expected));
+      for (int f = 0; f < it.layout->schema->n_features; f++) {
+        const size_t n = (size_t)(8 * facet_batch_layout_elements(it.layout, f));
+        cr_assert(!batch->ids[f] || memcmp(batch->ids[f], expected->ids[f], n * sizeof(int32_t)) == 0);
+      }
+    }
+    facet_column_cache_limit(before);
+    facet_batch_destroy(&expected);
+    close_fixture(&it);
+    close_fixture(&direct);
+  }
 }
 
 Test(loader, aligns_with_batches_of_padding) {

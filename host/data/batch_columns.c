@@ -13,6 +13,10 @@
 /* Sorted rows between asking for a window and copying it. */
 #define PREFETCH 12
 
+/* Ids of a window that are asked for: behind 16 lines in a row the processor goes on by itself, and more of them would only
+ * wait for each other (1.2 times the rate of windows of 512 and 5,000). */
+#define PREFETCH_IDS 256
+
 typedef enum column_type { COLUMN_INT32, COLUMN_INT64, COLUMN_FLOAT } column_type;
 
 /* Sorted rows first … end − 1, which need column rows low … high − 1 (with gaps). */
@@ -176,8 +180,9 @@ static int64_t view_offset(const facet_batch_scope *scope, int64_t k, const colu
 __attribute__((always_inline)) static inline void prefetch_rows(const int32_t *data, const facet_batch_scope *scope,
                                                                 int64_t k, const column_view *view) {
   const int32_t *rows = data + view_offset(scope, k, view);
-  for (int64_t i = 0; i < scope->count[k]; i += 16) __builtin_prefetch(rows + i);
-  if (scope->count[k] > 0) __builtin_prefetch(rows + scope->count[k] - 1);
+  const int64_t n = scope->count[k] < PREFETCH_IDS ? scope->count[k] : PREFETCH_IDS;
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(rows + i);
+  if (n > 0) __builtin_prefetch(rows + n - 1);
 }
 
 static facet_status fill_ids(const stored_fill *fill, const column_chunk *chunk) {

@@ -34,7 +34,7 @@ typedef struct facet_backend {
   facet_status (*check_precision)(facet_device *device, facet_precision precision);
   /* Kernels of an operator; NULL members where the backend has none. A GPU looks op->name up in its own table. */
   facet_op_kernels (*kernels)(const facet_op *op);
-  /* Fills a batch (windows, joins, bags); called from the reader thread. */
+  /* Fills a batch (windows, joins, bags); called from the reader threads. */
   facet_status (*assemble)(facet_device *device, facet_dataset *dataset, const int64_t *rows, int64_t n,
                            facet_batch *batch);
   /* Runs n prepared calls in order; direction +1: forward, −1: backward. */

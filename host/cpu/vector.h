@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "cpu/attend.h"
 #include "cpu/lanes.h"
 #include "cpu/norms.h"
 #include "cpu/rows.h"
@@ -67,6 +68,7 @@ typedef struct facet_vector {
 
   const facet_norms *norms;        /* of LayerNorm, BatchNorm and Dice */
   const facet_rows *rows;          /* products of small matrices */
+  const facet_attend *attend;      /* attention of many queries */
   const facet_lane_kernels *lanes; /* kernels on sample lanes */
 } facet_vector;
 

@@ -7,12 +7,11 @@
  * n = 0 gives y = 0 and no gradient. Masked keys and values are never read.
  * saved: max and 1/Σ of each row of exp(S − max). P is computed again in backward, so that memory does not grow with
  * Lq · Lk; this costs one product of five.
- * scratch: P and dP of a tile of queries, for each of a number of blocks of (sample, head) pairs that depends on the
- * shapes alone. Their rows are padded to whole vectors, with −∞ before and 0 after the exponential. */
+ * scratch: what a kernel works in (cpu/attend.h), for each of a number of blocks of (sample, head) pairs that depends on
+ * the shapes alone. */
 #include <math.h>
 #include <string.h>
 
-#include "cpu/gemm.h"
 #include "cpu/vector.h"
 #include "facet/ops.h"
 
@@ -21,18 +20,13 @@ typedef struct facet_attention_params {
   double scale;
 } facet_attention_params;
 
-enum { TILE = 64, MAX_BLOCKS = 64, LANES = 16 };
+enum { MAX_BLOCKS = 64 };
 
 typedef struct attention_sizes {
   int64_t n_queries, n_keys, d, heads, width;
   int64_t n_pairs, n_blocks; /* of (sample, head) */
-  int64_t tile;              /* queries at a time */
-  int64_t tile_elements;     /* tile rows of n_keys, padded */
+  int64_t work;              /* elements of scratch for a block */
 } attention_sizes;
-
-static int64_t padded(int64_t n) {
-  return (n + LANES - 1) / LANES * LANES;
-}
 
 static attention_sizes sizes_of(const facet_shape *in_shape, const facet_attention_params *params) {
   attention_sizes s = {.n_queries = in_shape[0].dim[1],
@@ -42,8 +36,7 @@ static attention_sizes sizes_of(const facet_shape *in_shape, const facet_attenti
                        .width = in_shape[0].dim[2] / params->heads,
                        .n_pairs = in_shape[0].dim[0] * params->heads};
   s.n_blocks = s.n_pairs < MAX_BLOCKS ? s.n_pairs : MAX_BLOCKS;
-  s.tile = s.n_queries < TILE ? s.n_queries : TILE;
-  s.tile_elements = s.tile * padded(s.n_keys);
+  s.work = facet_attend_work(s.n_keys, s.width);
   return s;
 }
 
@@ -73,7 +66,7 @@ static facet_status attention_shape(facet_op_rule *rule) {
   rule->out_dtype[0] = FACET_DTYPE_REAL;
   rule->out_shape[0] = *q;
   rule->saved_bytes = (size_t)(2 * s.n_pairs * s.n_queries) * sizeof(facet_real);
-  rule->scratch_bytes = (size_t)(2 * s.n_blocks * s.tile_elements) * sizeof(facet_real);
+  rule->scratch_bytes = (size_t)(s.n_blocks * s.work) * sizeof(facet_real);
   return FACET_OK;
 }
 
@@ -97,106 +90,59 @@ static int64_t valid_keys(const facet_op_call *call, int64_t b) {
   return n < n_keys ? n : n_keys;
 }
 
-/* The columns of one head of one sample; rows are d apart. */
-typedef struct attention_pair {
-  int64_t n, stride; /* valid keys, and padded: elements between the rows of P */
-  int64_t of_queries, of_keys;
-  facet_real *statistics; /* [Lq, 2] max and 1/Σ */
-} attention_pair;
-
-static attention_pair pair_of(const facet_op_call *call, const attention_sizes *s, int64_t pair) {
-  int64_t b = pair / s->heads, column = pair % s->heads * s->width, n = valid_keys(call, b);
-  return (attention_pair){.n = n,
-                          .stride = padded(n),
-                          .of_queries = b * s->n_queries * s->d + column,
-                          .of_keys = b * s->n_keys * s->d + column,
-                          .statistics = (facet_real *)call->saved + 2 * pair * s->n_queries};
-}
-
-/* The columns behind the keys. */
-static void fill_padding(const attention_pair *at, int64_t m, facet_real value, facet_real *p) {
-  for (int64_t r = 0; r < m; r++)
-    for (int64_t j = at->n; j < at->stride; j++) p[r * at->stride + j] = value;
-}
-
-static facet_status forward_pair(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *p) {
+/* One head of one sample; rows are d apart. */
+static facet_attend_head head_of(const facet_op_call *call, const attention_sizes *s, int64_t pair) {
   const facet_attention_params *params = call->params;
-  const facet_vector *vector = facet_vector_get();
-  attention_pair at = pair_of(call, s, pair);
-  const facet_real *q = (const facet_real *)call->in[0] + at.of_queries;
-  const facet_real *k = (const facet_real *)call->in[1] + at.of_keys, *v = (const facet_real *)call->in[2] + at.of_keys;
-  facet_real *y = (facet_real *)call->out[0] + at.of_queries;
-  if (at.n <= 0) {
-    for (int64_t i = 0; i < s->n_queries; i++) memset(y + i * s->d, 0, (size_t)s->width * sizeof *y);
-    return FACET_OK;
-  }
-  for (int64_t i = 0; i < s->n_queries; i += s->tile) {
-    int64_t m = s->n_queries - i < s->tile ? s->n_queries - i : s->tile;
-    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, (facet_real)params->scale, q + i * s->d, s->d, k, s->d, 0, p,
-                         at.stride));
-    fill_padding(&at, m, -(facet_real)INFINITY, p);
-    for (int64_t r = 0; r < m; r++) {
-      facet_real *row = p + r * at.stride, *statistics = at.statistics + 2 * (i + r);
-      statistics[0] = vector->max(at.stride, row);
-      statistics[1] = 1 / vector->exp_sum(at.stride, statistics[0], row, row);
-      vector->scale(at.stride, statistics[1], row);
-    }
-    FACET_TRY(facet_gemm(false, false, m, s->width, at.n, 1, p, at.stride, v, s->d, 0, y + i * s->d, s->d));
-  }
-  return FACET_OK;
+  const int64_t b = pair / s->heads, column = pair % s->heads * s->width;
+  const int64_t of_queries = b * s->n_queries * s->d + column, of_keys = b * s->n_keys * s->d + column;
+  return (facet_attend_head){.n_queries = s->n_queries,
+                             .n_keys = valid_keys(call, b),
+                             .width = s->width,
+                             .stride = s->d,
+                             .scale = (facet_real)params->scale,
+                             .q = (const facet_real *)call->in[0] + of_queries,
+                             .k = (const facet_real *)call->in[1] + of_keys,
+                             .v = (const facet_real *)call->in[2] + of_keys,
+                             .statistics = (facet_real *)call->saved + 2 * pair * s->n_queries};
 }
 
-/* p holds two tiles: P, then dP. */
-static facet_status backward_pair(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *p) {
-  const facet_attention_params *params = call->params;
-  const facet_vector *vector = facet_vector_get();
-  const facet_real scale = (facet_real)params->scale;
-  attention_pair at = pair_of(call, s, pair);
-  const facet_real *q = (const facet_real *)call->in[0] + at.of_queries, *dy = call->d_out[0] + at.of_queries;
-  const facet_real *k = (const facet_real *)call->in[1] + at.of_keys, *v = (const facet_real *)call->in[2] + at.of_keys;
-  facet_real *dq = call->d_in[0], *dk = call->d_in[1], *dv = call->d_in[2], *ds = p + s->tile_elements;
-  if (at.n <= 0) return FACET_OK;
-  for (int64_t i = 0; i < s->n_queries; i += s->tile) {
-    int64_t m = s->n_queries - i < s->tile ? s->n_queries - i : s->tile, row = i * s->d;
-    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, scale, q + row, s->d, k, s->d, 0, p, at.stride));
-    fill_padding(&at, m, -(facet_real)INFINITY, p);
-    for (int64_t r = 0; r < m; r++) {
-      const facet_real *statistics = at.statistics + 2 * (i + r);
-      vector->exp_sum(at.stride, statistics[0], p + r * at.stride, p + r * at.stride);
-      vector->scale(at.stride, statistics[1], p + r * at.stride);
-    }
-    if (dv)
-      FACET_TRY(facet_gemm(true, false, at.n, s->width, m, 1, p, at.stride, dy + row, s->d, 1, dv + at.of_keys, s->d));
-    if (!dq && !dk) continue;
-    FACET_TRY(facet_gemm(false, true, m, at.n, s->width, 1, dy + row, s->d, v, s->d, 0, ds, at.stride));
-    fill_padding(&at, m, 0, ds);
-    for (int64_t r = 0; r < m; r++) {
-      facet_real *ds_row = ds + r * at.stride, *p_row = p + r * at.stride;
-      facet_real mean = vector->dot(at.stride, p_row, ds_row);
-      for (int64_t j = 0; j < at.stride; j++) ds_row[j] = scale * p_row[j] * (ds_row[j] - mean);
-    }
-    if (dq)
-      FACET_TRY(
-          facet_gemm(false, false, m, s->width, at.n, 1, ds, at.stride, k, s->d, 1, dq + at.of_queries + row, s->d));
-    if (dk)
-      FACET_TRY(facet_gemm(true, false, at.n, s->width, m, 1, ds, at.stride, q + row, s->d, 1, dk + at.of_keys, s->d));
-  }
-  return FACET_OK;
+static void clear_columns(int64_t rows, int64_t width, int64_t stride, facet_real *x) {
+  for (int64_t i = 0; i < rows; i++) memset(x + i * stride, 0, (size_t)width * sizeof *x);
 }
 
-typedef facet_status pair_kernel(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *p);
+static void forward_pair(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *work) {
+  const facet_attend_head head = head_of(call, s, pair);
+  facet_real *y = (facet_real *)call->out[0] + (head.q - (const facet_real *)call->in[0]);
+  if (head.n_keys > 0)
+    facet_vector_get()->attend->forward(&head, work, y);
+  else
+    clear_columns(s->n_queries, s->width, s->d, y);
+}
+
+static void backward_pair(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *work) {
+  const facet_attend_head head = head_of(call, s, pair);
+  const int64_t of_queries = head.q - (const facet_real *)call->in[0],
+                of_keys = head.k - (const facet_real *)call->in[1];
+  facet_real *d_in[3];
+  for (int i = 0; i < 3; i++) {
+    d_in[i] = call->d_in[i] ? call->d_in[i] + (i ? of_keys : of_queries) : NULL;
+    if (d_in[i] && call->store[i]) clear_columns(i ? s->n_keys : s->n_queries, s->width, s->d, d_in[i]);
+  }
+  if (head.n_keys > 0)
+    facet_vector_get()->attend->backward(&head, call->d_out[0] + of_queries, work, d_in[0], d_in[1], d_in[2]);
+}
+
+typedef void pair_kernel(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *work);
 
 /* Pairs write to rows and columns of their own. */
 static facet_status for_each_pair(const facet_op_call *call, pair_kernel *kernel) {
   const attention_sizes s = sizes_of(call->in_shape, call->params);
-  int failed = 0; /* the error itself belongs to the thread that met it */
-#pragma omp parallel for schedule(static) reduction(| : failed)
+#pragma omp parallel for schedule(static)
   for (int64_t block = 0; block < s.n_blocks; block++) {
-    facet_real *p = (facet_real *)call->scratch + 2 * block * s.tile_elements;
+    facet_real *work = (facet_real *)call->scratch + block * s.work;
     for (int64_t pair = block * s.n_pairs / s.n_blocks; pair < (block + 1) * s.n_pairs / s.n_blocks; pair++)
-      failed |= kernel(call, &s, pair, p) != FACET_OK;
+      kernel(call, &s, pair, work);
   }
-  FACET_CHECK(!failed, FACET_ERROR_INTERNAL, "a matrix product of attention failed");
   return FACET_OK;
 }
 
@@ -211,6 +157,7 @@ static facet_status attention_backward(const facet_op_call *call) {
 const facet_op facet_op_attention = {.name = "attention",
                                      .params_bytes = sizeof(facet_attention_params),
                                      .backward_reads = FACET_BACKWARD_READS_INPUTS,
+                                     .backward_stores = true,
                                      .shape = attention_shape,
                                      .cost = attention_cost,
                                      .forward = attention_forward,

@@ -103,8 +103,9 @@ static void report_samples(const conversion *self, FILE *out) {
     fprintf(out, "%-8s %12lld with an id\n", e == CONVERT_USER ? "users" : "items",
             (long long)facet_vocabulary_size(self->entities[e].final) - FACET_ID_FIRST);
   for (int s = 0; s < CONVERT_N_SPLITS; s++)
-    fprintf(out, "%-8s %12lld samples, %lld positive, %lld history events, %lld parts\n", names[s],
-            (long long)c->samples[s], (long long)c->positives[s], (long long)c->events[s], (long long)c->parts[s]);
+    fprintf(out, "%-8s %12lld samples, %lld positive, %lld history events, %lld part%s\n", names[s],
+            (long long)c->samples[s], (long long)c->positives[s], (long long)c->events[s], (long long)c->parts[s],
+            c->parts[s] == 1 ? "" : "s");
   if (c->no_history > 0)
     fprintf(out, "%lld events have fewer than %lld before them and are history only (convert.min_history)\n",
             (long long)c->no_history, (long long)self->options.min_history);

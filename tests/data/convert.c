@@ -195,7 +195,7 @@ Test(convert, the_report_accounts_for_every_row) {
                                      "(convert.min_user_events)\n"
                                      "users               1 with an id\n"
                                      "items               3 with an id\n"
-                                     "train               2 samples, 2 positive, 2 history events, 1 parts\n"
+                                     "train               2 samples, 2 positive, 2 history events, 1 part\n"
                                      "valid               0 samples, 0 positive, 0 history events, 0 parts\n"
                                      "test                0 samples, 0 positive, 0 history events, 0 parts\n"
                                      "1 events have fewer than 1 before them and are history only "

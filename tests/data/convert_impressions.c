@@ -37,7 +37,7 @@ Test(convert_impressions, every_item_shown_is_a_sample_with_its_label) {
   converter_expect(converter_tokens("out", "user"), "u2 u1");         /* as they appear in the log */
   converter_expect(converter_tokens("out", "item"), "x y a b c d z"); /* what is shown before the history */
   expect_report("3 read from log.tsv\n             3 kept as impressions\n");
-  expect_report("train               6 samples, 2 positive, 3 history events, 1 parts"); /* b c, then d */
+  expect_report("train               6 samples, 2 positive, 3 history events, 1 part"); /* b c, then d */
 }
 
 Test(convert_impressions, histories_that_agree_are_stored_once) {

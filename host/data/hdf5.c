@@ -86,6 +86,13 @@ facet_status facet_hdf5_error(facet_status status, hid_t location, const char *n
                          name ? name : "", has_object ? ": " : "", text, library[0] ? ": " : "", library);
 }
 
+/* The library keeps data back and writes them when their object is closed. What fails there, in facet_hdf5_release, is told
+ * by the close of the file. */
+static struct {
+  char path[FACET_PATH_MAX]; /* the last file where something failed; "": none */
+  char reason[256];
+} failed_release;
+
 /* ---- files --------------------------------------------------------------------------------------------------- */
 
 facet_status facet_hdf5_create(const char *path, hid_t *file) {
@@ -100,6 +107,7 @@ facet_status facet_hdf5_create(const char *path, hid_t *file) {
     facet_hdf5_description(library, sizeof library);
     FACET_FAIL(FACET_ERROR_IO, "%s: cannot create the file: %s", path, library);
   }
+  if (strcmp(failed_release.path, path) == 0) failed_release.path[0] = 0; /* of a former file of the name */
   return FACET_OK;
 }
 
@@ -137,6 +145,8 @@ facet_status facet_hdf5_close(hid_t *file) {
     facet_hdf5_description(library, sizeof library);
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s: cannot close the file: %s", path, library);
   }
+  if (status == FACET_OK && strcmp(failed_release.path, path) == 0)
+    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s: cannot write: %s", path, failed_release.reason);
   *file = -1;
   return status;
 }
@@ -191,7 +201,13 @@ facet_status facet_hdf5_group_open(hid_t location, const char *name, hid_t *grou
 void facet_hdf5_release(hid_t *id) {
   if (*id < 0) return;
   FACET_HDF5_GUARD;
-  H5Idec_ref(*id);
+  char path[FACET_PATH_MAX] = "";
+  const H5I_type_t type = H5Iget_type(*id);
+  if (type == H5I_DATASET || type == H5I_GROUP || type == H5I_ATTR) H5Fget_name(*id, path, sizeof path);
+  if (H5Idec_ref(*id) < 0 && path[0]) {
+    memcpy(failed_release.path, path, sizeof path);
+    facet_hdf5_description(failed_release.reason, sizeof failed_release.reason);
+  }
   *id = -1;
 }
 

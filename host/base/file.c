@@ -150,12 +150,12 @@ done:
   return status;
 }
 
-static facet_status write_all(int descriptor, const char *path, const char *data, size_t n_bytes) {
-  while (n_bytes > 0) {
-    ssize_t written = write(descriptor, data, n_bytes);
+facet_status facet_descriptor_write(int descriptor, const char *path, const void *data, size_t n_bytes) {
+  for (const char *left = data; n_bytes > 0;) {
+    ssize_t written = write(descriptor, left, n_bytes);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) IO_FAIL("write", path);
-    data += written;
+    left += written;
     n_bytes -= (size_t)written;
   }
   return FACET_OK;
@@ -204,20 +204,26 @@ facet_status facet_file_read(const char *path, size_t max_bytes, char **text, si
   return status;
 }
 
-/* fsync, again when a signal interrupts it; any other failure is final: a second fsync of the same file may succeed
+/* 0 or errno. Again when a signal interrupts it; any other failure is final: a second fsync of the same file may succeed
  * though the data are lost. */
 static int sync_descriptor(int descriptor) {
   int result;
   do {
     result = fsync(descriptor);
   } while (result != 0 && errno == EINTR);
-  return result;
+  return result == 0 ? 0 : errno;
+}
+
+facet_status facet_descriptor_sync(int descriptor, const char *path) {
+  const int reason = sync_descriptor(descriptor);
+  FACET_CHECK(reason == 0, FACET_ERROR_IO, "cannot sync %s: %s", path, strerror(reason));
+  return FACET_OK;
 }
 
 static facet_status sync_path(const char *path, int flags) {
   int descriptor = open(path, flags | O_CLOEXEC);
   if (descriptor < 0) IO_FAIL("open", path);
-  int reason = sync_descriptor(descriptor) == 0 ? 0 : errno;
+  int reason = sync_descriptor(descriptor);
   if (reason == EINVAL && (flags & O_DIRECTORY)) reason = 0; /* a file system without syncing of directories */
   close(descriptor);
   FACET_CHECK(reason == 0, FACET_ERROR_IO, "cannot sync %s: %s", path, strerror(reason));
@@ -268,9 +274,8 @@ facet_status facet_directory_publish(const char *staging, const char *path, face
 static facet_status write_new_file(const char *path, const char *text, size_t n_bytes) {
   int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (descriptor < 0) IO_FAIL("create", path);
-  facet_status status = write_all(descriptor, path, text, n_bytes);
-  if (status == FACET_OK && sync_descriptor(descriptor) != 0)
-    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot sync %s: %s", path, strerror(errno));
+  facet_status status = facet_descriptor_write(descriptor, path, text, n_bytes);
+  if (status == FACET_OK) status = facet_descriptor_sync(descriptor, path);
   if (close(descriptor) != 0 && errno != EINTR && status == FACET_OK)
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot close %s: %s", path, strerror(errno));
   return status;
@@ -351,7 +356,7 @@ facet_status facet_lock_acquire(const char *path, facet_lock *lock) {
   facet_status status = FACET_OK;
   if (ftruncate(lock->descriptor, 0) != 0)
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot write %s: %s", path, strerror(errno));
-  if (status == FACET_OK) status = write_all(lock->descriptor, path, holder, (size_t)n);
+  if (status == FACET_OK) status = facet_descriptor_write(lock->descriptor, path, holder, (size_t)n);
   if (status != FACET_OK) facet_lock_release(lock);
   return status;
 }

@@ -1,6 +1,7 @@
 #include "train/event_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #define MAX_VALUES 64
 
 struct facet_event_file {
-  FILE *stream;
+  int descriptor;
   char path[FACET_PATH_MAX];
 };
 
@@ -49,7 +50,6 @@ static uint64_t get(const uint8_t *in, int n_bytes) {
 }
 
 static facet_status write_event(facet_event_file *file, const Facet__Event *event) {
-  facet_status status = FACET_OK;
   size_t length = facet__event__get_packed_size(event);
   uint8_t *record; /* header of 12, event, 4 */
   FACET_TRY(FACET_ALLOC(record, length + 16, "TensorBoard event"));
@@ -57,9 +57,7 @@ static facet_status write_event(facet_event_file *file, const Facet__Event *even
   put(record + 8, masked_crc(record, 8), 4);
   facet__event__pack(event, record + 12);
   put(record + 12 + length, masked_crc(record + 12, length), 4);
-  errno = 0;
-  if (fwrite(record, 1, length + 16, file->stream) != length + 16 || fflush(file->stream) != 0)
-    status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot write %s: %s", file->path, strerror(errno));
+  const facet_status status = facet_descriptor_write(file->descriptor, file->path, record, length + 16);
   facet_memory_free(record);
   return status;
 }
@@ -157,10 +155,11 @@ facet_status facet_event_file_open(const char *directory, int64_t step, bool eva
   facet_event_file *file;
   bool exists;
   FACET_TRY(FACET_ALLOC(file, 1, "TensorBoard event file"));
+  file->descriptor = -1;
   FACET_TRY_GOTO(status, fail, find_path(directory, file->path, &exists));
   if (exists) FACET_TRY_GOTO(status, fail, cut(file->path, step, evaluated));
-  file->stream = fopen(file->path, "ab");
-  if (!file->stream) {
+  file->descriptor = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  if (file->descriptor < 0) {
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot write %s: %s", file->path, strerror(errno));
     goto fail;
   }
@@ -178,9 +177,13 @@ fail:
   return status;
 }
 
+facet_status facet_event_file_sync(facet_event_file *file) {
+  return facet_descriptor_sync(file->descriptor, file->path);
+}
+
 void facet_event_file_close(facet_event_file **file) {
   if (!*file) return;
-  if ((*file)->stream) fclose((*file)->stream);
+  if ((*file)->descriptor >= 0) close((*file)->descriptor);
   facet_memory_free(*file);
   *file = NULL;
 }

@@ -17,7 +17,8 @@ typedef struct facet_event_file facet_event_file;
  * step is larger than `step`, or that is the evaluation of `step` ("eval/…", unless it is `evaluated`; "test/…");
  * makes one if there is none. */
 facet_status facet_event_file_open(const char *directory, int64_t step, bool evaluated, facet_event_file **file);
-/* Closes without an error: every event was flushed when it was written. */
+facet_status facet_event_file_sync(facet_event_file *file);
+/* Closes without an error: every event was written at once. */
 void facet_event_file_close(facet_event_file **file);
 
 /* Writes one event with n values; values that are not finite are left out. */

@@ -1,19 +1,22 @@
 #include "train/run_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "facet/file.h"
+#include "facet/memory.h"
 #include "train/event_file.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 32)
 #define MAX_PARTS 48
 
 struct facet_run_log {
-  FILE *stream;
+  int descriptor;
   facet_event_file *events;
   char path[FACET_PATH_MAX];
 };
@@ -87,10 +90,11 @@ facet_status facet_run_log_open(const char *run_directory, int64_t step, bool ev
   facet_status status = FACET_OK;
   facet_run_log *log;
   FACET_TRY(FACET_ALLOC(log, 1, "run log"));
+  log->descriptor = -1;
   FACET_TRY_GOTO(status, fail, log_path(run_directory, log->path));
   FACET_TRY_GOTO(status, fail, cut(log->path, step, evaluated));
-  log->stream = fopen(log->path, "a");
-  if (!log->stream) {
+  log->descriptor = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  if (log->descriptor < 0) {
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "cannot write %s: %s", log->path, strerror(errno));
     goto fail;
   }
@@ -104,7 +108,7 @@ fail:
 
 void facet_run_log_close(facet_run_log **log) {
   if (!*log) return;
-  if ((*log)->stream) fclose((*log)->stream); /* every line was flushed */
+  if ((*log)->descriptor >= 0) close((*log)->descriptor); /* every line was written, those that count were synced */
   facet_event_file_close(&(*log)->events);
   facet_memory_free(*log);
   *log = NULL;
@@ -112,15 +116,25 @@ void facet_run_log_close(facet_run_log **log) {
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 
-/* Appends a line; takes the object over. */
+/* Appends a line in one write; takes the object over. */
 static facet_status write_line(facet_run_log *log, json_t *object) {
-  FACET_CHECK(object, FACET_ERROR_INTERNAL, "cannot allocate a line of %s", log->path);
-  errno = 0;
-  bool failed = json_dumpf(object, log->stream, JSON_COMPACT | JSON_REAL_PRECISION(10)) != 0 ||
-                fputc('\n', log->stream) == EOF || fflush(log->stream) != 0;
+  const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(10), n_bytes = json_dumpb(object, NULL, 0, flags);
+  char *line = NULL;
+  facet_status status = FACET_ALLOC(line, n_bytes + 1, "line of metrics");
+  if (status == FACET_OK && (n_bytes == 0 || json_dumpb(object, line, n_bytes, flags) != n_bytes))
+    status = facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot make a line of %s", log->path);
+  if (status == FACET_OK) {
+    line[n_bytes] = '\n';
+    status = facet_descriptor_write(log->descriptor, log->path, line, n_bytes + 1);
+  }
+  facet_memory_free(line);
   json_decref(object);
-  FACET_CHECK(!failed, FACET_ERROR_IO, "cannot write %s: %s", log->path, errno ? strerror(errno) : "write failed");
-  return FACET_OK;
+  return status;
+}
+
+facet_status facet_run_log_sync(facet_run_log *log) {
+  FACET_TRY(facet_descriptor_sync(log->descriptor, log->path));
+  return facet_event_file_sync(log->events);
 }
 
 static void set_number(json_t *object, const char *key, double value) {
@@ -194,5 +208,6 @@ facet_status facet_run_log_summary(facet_run_log *log, const facet_log_point *po
   json_object_set_new(object, "monitor", json_string(monitor));
   set_number(object, "best", state->best_metric);
   set_number(object, "train_seconds", state->train_seconds);
-  return write_line(log, object);
+  FACET_TRY(write_line(log, object));
+  return facet_run_log_sync(log);
 }

@@ -28,6 +28,9 @@ typedef struct facet_run_log facet_run_log;
 facet_status facet_run_log_open(const char *run_directory, int64_t step, bool evaluated, facet_run_log **log);
 void facet_run_log_close(facet_run_log **log);
 
+/* Makes what was written durable: before a checkpoint, so that the lines up to its step are there when it is. */
+facet_status facet_run_log_sync(facet_run_log *log);
+
 /* True if the last line of the run's metrics.jsonl is the summary of `step`. */
 facet_status facet_run_log_is_complete(const char *run_directory, int64_t step, bool *complete);
 
@@ -52,6 +55,7 @@ typedef struct facet_train_record {
 facet_status facet_run_log_train(facet_run_log *log, const facet_train_record *record);
 facet_status facet_run_log_evaluate(facet_run_log *log, const facet_log_point *point, const char *split, bool final,
                                     const facet_metrics_result *result);
+/* The last line; makes the logs durable. */
 facet_status facet_run_log_summary(facet_run_log *log, const facet_log_point *point, const char *monitor,
                                    const facet_train_state *state);
 

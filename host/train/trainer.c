@@ -261,6 +261,7 @@ static facet_status save(facet_trainer *t) {
   state->finished = !wants_update(t);
   if (!t->valid) state->best_step = state->step;
   const facet_checkpoint checkpoint = facet_trainer_checkpoint(t);
+  FACET_TRY(facet_run_log_sync(t->log));
   FACET_TRY(facet_checkpoint_write(t->request->run_directory, &checkpoint));
   if (state->step > 0 && state->best_step == state->step)
     FACET_TRY(facet_checkpoint_mark_best(t->request->run_directory, state->step));

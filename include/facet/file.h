@@ -36,6 +36,10 @@ facet_status facet_file_read(const char *path, size_t max_bytes, char **text, si
 /* Writes a whole file durably: temporary name beside it, fsync, rename, fsync of the directory. */
 facet_status facet_file_write(const char *path, const char *text, size_t n_bytes);
 
+/* All of it to an open file, again when a signal interrupts; fsync of an open file. The path is for messages. */
+facet_status facet_descriptor_write(int descriptor, const char *path, const void *data, size_t n_bytes);
+facet_status facet_descriptor_sync(int descriptor, const char *path);
+
 facet_status facet_file_sync(const char *path);      /* fsync of a closed file */
 facet_status facet_directory_sync(const char *path); /* fsync of a directory */
 

@@ -79,7 +79,7 @@ run_ctest() { ctest --test-dir "$1" --verbose --no-tests=error -E '^tsan_' | sed
 
 install_packages() { tools/install.sh test; }
 build_release() { build build all -DCMAKE_BUILD_TYPE=Release; }
-run_tests() { run_ctest build; }
+run_tests() { FACET_FAULT=all run_ctest build; }
 run_checks() { tools/check.sh; }
 
 sanitize() {

@@ -43,7 +43,8 @@ int program_shell(const char *format, ...) {
 }
 
 void program_directory_create(char path[64]) {
-  strcpy(path, "/tmp/facet_cli_XXXXXX");
+  const char *parent = getenv("TMPDIR");
+  snprintf(path, 64, "%.40s/facet_cli_XXXXXX", parent ? parent : "/tmp");
   cr_assert(mkdtemp(path));
 }
 

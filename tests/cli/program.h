@@ -28,7 +28,7 @@ int program_shell(const char *format, ...) FACET_PRINTF(1, 2);
                 program_output);                                                                                       \
   } while (0)
 
-/* A new directory under /tmp whose name goes to path[64]; program_directory_remove deletes it with all it holds. */
+/* A new directory under $TMPDIR, or else /tmp, whose name goes to path[64]; program_directory_remove deletes it with all it holds. */
 void program_directory_create(char path[64]);
 void program_directory_remove(const char *path);
 

@@ -105,6 +105,7 @@ facet_status facet_hdf5_create(const char *path, hid_t *file) {
       (*file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access)) < 0) {
     char library[256];
     facet_hdf5_description(library, sizeof library);
+    unlink(path); /* the library leaves an empty file where its first write fails */
     FACET_FAIL(FACET_ERROR_IO, "%s: cannot create the file: %s", path, library);
   }
   if (strcmp(failed_release.path, path) == 0) failed_release.path[0] = 0; /* of a former file of the name */

@@ -40,7 +40,7 @@ void facet_hdf5_description(char *text, size_t n_bytes);
 
 /* ---- files and groups ---------------------------------------------------------------------------------------- */
 
-/* Creates (or truncates) a file. */
+/* Creates (or truncates) a file; on failure there is none. */
 facet_status facet_hdf5_create(const char *path, hid_t *file);
 /* Opens a file for reading and walks all of it, refusing what facet never writes and what could reach outside the file
  * or exhaust memory: external, soft and user-defined links, external storage, virtual data sets, filters other than

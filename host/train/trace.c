@@ -265,7 +265,7 @@ facet_status facet_trace_write(const facet_trace_request *request) {
   facet_status status = trace_step(&t);
   close_tracer(&t);
   if (status == FACET_OK) status = facet_hdf5_close(&t.file);
-  if (status == FACET_OK) return facet_hdf5_publish(temporary, request->output);
-  facet_hdf5_abandon(&t.file, temporary);
+  if (status == FACET_OK) status = facet_hdf5_publish(temporary, request->output);
+  if (status != FACET_OK) facet_hdf5_abandon(&t.file, temporary);
   return status;
 }

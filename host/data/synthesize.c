@@ -428,8 +428,8 @@ facet_status facet_synthesize(const facet_synthesize_options *options, const cha
   synthesis self = {.options = options};
   FACET_TRY(check_options(options));
   FACET_TRY(facet_directory_stage(directory, self.directory));
-  FACET_TRY(facet_directory_create(self.directory));
-  const facet_status status = run(&self);
+  facet_status status = facet_directory_create(self.directory);
+  if (status == FACET_OK) status = run(&self);
   close_synthesis(&self);
   return facet_directory_publish(self.directory, directory, status);
 }

@@ -55,13 +55,25 @@ static facet_status load(facet_scorer *scorer, const char *const *sets, int n_se
   return facet_checkpoint_read(scorer->checkpoint, &checkpoint);
 }
 
+/* What looks like a wrong configuration or missing data may be a damaged checkpoint. */
+static facet_status blame(const char *checkpoint, facet_status status) {
+  const facet_error error = *facet_error_get();
+  if (facet_checkpoint_verify(checkpoint) == FACET_ERROR_IO) return FACET_ERROR_IO;
+  facet_error_restore(&error);
+  return status;
+}
+
 facet_status facet_scorer_open(const char *checkpoint_or_run, const char *const *sets, int n_sets, const char *device,
                                const char *split, facet_scorer **out) {
   facet_scorer *scorer;
   facet_status status = FACET_OK;
   FACET_TRY(FACET_ALLOC(scorer, 1, "scorer"));
   FACET_TRY_GOTO(status, fail, facet_checkpoint_resolve(checkpoint_or_run, scorer->checkpoint));
-  FACET_TRY_GOTO(status, fail, load(scorer, sets, n_sets, device, split));
+  status = load(scorer, sets, n_sets, device, split);
+  if (status != FACET_OK) {
+    status = blame(scorer->checkpoint, status);
+    goto fail;
+  }
   *out = scorer;
   return FACET_OK;
 fail:

@@ -148,6 +148,22 @@ int run_first_hit(void) {
   return -1;
 }
 
+/* True if what was written to the file of a call was synced before it. */
+static bool is_synced(const shim_call *calls, int i) {
+  for (int k = i - 1; k >= 0; k--) {
+    if (strcmp(calls[k].path, calls[i].path) != 0) continue;
+    if (strcmp(calls[k].name, "write") == 0) return false;
+    if (strcmp(calls[k].name, "fsync") == 0) return true;
+  }
+  return true;
+}
+
+bool run_may_be_ignored(const shim_call *calls, int i) {
+  const shim_call *c = &calls[i];
+  const bool temporary = strstr(c->path, "/.lock") || strstr(c->path, " (deleted)");
+  return c->result < 0 || (strcmp(c->name, "close") == 0 && (!c->writable || is_synced(calls, i) || temporary));
+}
+
 /* ---- messages ------------------------------------------------------------------------------------------------------ */
 
 int run_count_errors(void) {

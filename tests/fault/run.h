@@ -33,6 +33,10 @@ shim_call *run_clean_calls(int *n);
 /* The first call that was hit; −1: none. */
 int run_first_hit(void);
 
+/* Calls whose failure costs nothing: closing what was only read, is synced, is the lock or has no name, and those that fail
+ * anyway (mkdir of an existing directory). */
+bool run_may_be_ignored(const shim_call *calls, int i);
+
 /* Number of error messages in program_output. */
 int run_count_errors(void);
 

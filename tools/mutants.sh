@@ -13,6 +13,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 table=$root/tools/mutants.txt
 golden=tests/python/diffumin_golden.py
 seconds_per_test=300 # a mutant may loop for ever
+export FACET_FAULT=all # tests/fault: every call
 
 die() {
   echo "mutants: $*" >&2

@@ -1,27 +1,11 @@
-/* A power failure at any moment: what was not synced is lost, or is not, in any combination. A checkpoint that was written is
- * there, none that is torn is taken for one, and a training goes on from what is left to the same end. */
+/* Checkpoints and a power failure at any moment: what was not synced is lost, or is not, in any combination. One that was
+ * written is there, and none that is torn is taken for one. */
 #include "train/checkpoint_fixture.h"
 
 #include <sys/wait.h>
 
 #include "fault/replay.h"
-#include "fault/run.h"
-
-#define MAX_STATES 65536
-
-static uint64_t seen[MAX_STATES];
-static int n_seen;
-
-/* True the first time. */
-static bool is_new(uint64_t hash) {
-  for (int i = 0; i < n_seen; i++)
-    if (seen[i] == hash) return false;
-  cr_assert_lt(n_seen, MAX_STATES);
-  seen[n_seen++] = hash;
-  return true;
-}
-
-/* ---- checkpoints ------------------------------------------------------------------------------------------------------ */
+#include "fault/shim.h"
 
 static void create_directory(void) {
   if (access("/dev/shm", W_OK) == 0) { /* where fsync takes no time */
@@ -63,7 +47,7 @@ static void record_saves(fixture *f) {
 
 static void check_state(fixture *f, fixture *g, replay *r, int n, uint64_t mask) {
   char path[FACET_PATH_MAX];
-  if (!is_new(replay_state(r, n, mask, NULL) ^ (uint64_t)replay_mark(r, n))) return;
+  if (!replay_is_new(r, replay_state(r, n, mask, NULL) ^ (uint64_t)replay_mark(r, n))) return;
   EXPECT_OK(facet_directory_remove(path_of("disk")));
   replay_state(r, n, mask, path_of("disk"));
   const facet_status status = facet_checkpoint_newest(path_of("disk/run"), path);
@@ -95,36 +79,9 @@ Test(power, a_written_checkpoint_is_there_in_every_state) {
     most = n_units > most ? n_units : most;
   }
   capture(false);
-  cr_log_info("%d calls, at most %d units pending, %d different states", replay_n(r), most, n_seen);
-  cr_assert_gt(n_seen, 300);
+  cr_log_info("%d calls, at most %d units pending, %d different states", replay_n(r), most, replay_n_states(r));
+  cr_assert_gt(replay_n_states(r), 300);
   replay_destroy(&r);
   destroy(&f);
   destroy(&g);
-}
-
-/* ---- a training -------------------------------------------------------------------------------------------------------- */
-
-TestSuite(power_train, .init = run_create, .fini = tiny_remove, .timeout = 300);
-
-static void restart(replay *r, int n, uint64_t mask) {
-  if (!is_new(replay_state(r, n, mask, NULL))) return;
-  replay_state(r, n, mask, tiny_path("disk"));
-  cr_assert_eq(run_train(NULL, "disk"), 0, "call %d, mask %lx\n%s", n, (unsigned long)mask, program_output);
-  tiny_expect_same_run("whole", "disk");
-  run_remove("disk");
-}
-
-/* All that is pending is lost, only the data are (what remains are empty files), or only the entries. */
-Test(power_train, goes_on_from_every_state) {
-  uint64_t entries;
-  replay *r = replay_create(tiny_path("whole"));
-  for (int n = 0; n <= replay_n(r); n += run_stride()) {
-    const uint64_t all = (1ul << replay_n_units(r, n, &entries)) - 1;
-    restart(r, n, 0);
-    restart(r, n, entries);
-    restart(r, n, all & ~entries);
-  }
-  cr_log_info("%d calls, %d different states", replay_n(r), n_seen);
-  cr_assert_gt(n_seen, 100 / run_stride());
-  replay_destroy(&r);
 }

@@ -13,6 +13,7 @@
 #define MAX_OBJECTS 1024
 #define MAX_OPERATIONS 16384
 #define MAX_ENTRIES 64
+#define MAX_STATES 65536
 #define ROOT 0
 
 typedef enum kind { SET, UNSET, WRITE, RESIZE, SYNC, MARK } kind;
@@ -47,6 +48,8 @@ struct replay {
   int units_of, n_units; /* what the next is for: the first units_of calls */
   uint64_t entry_units;
   int unit[MAX_OPERATIONS]; /* of a pending operation; −1: it is safe */
+  int n_states;
+  uint64_t states[MAX_STATES];
 };
 
 /* ---- entries --------------------------------------------------------------------------------------------------------- */
@@ -331,4 +334,16 @@ uint64_t replay_state(replay *r, int n, uint64_t mask, const char *target) {
   for (int i = 0; i < r->n_operations && r->operations[i].call < n; i++)
     if (r->unit[i] < 0 || (mask >> r->unit[i] & 1)) apply(r, &r->operations[i]);
   return visit(r, ROOT, target ? target : "", target != NULL, 0);
+}
+
+bool replay_is_new(replay *r, uint64_t hash) {
+  for (int i = 0; i < r->n_states; i++)
+    if (r->states[i] == hash) return false;
+  cr_assert_lt(r->n_states, MAX_STATES);
+  r->states[r->n_states++] = hash;
+  return true;
+}
+
+int replay_n_states(const replay *r) {
+  return r->n_states;
 }

@@ -27,4 +27,8 @@ int replay_n_units(replay *r, int n, uint64_t *entries);
 /* What is on the disk after n calls, with the units of the mask: a hash of it. With a target, also writes it there. */
 uint64_t replay_state(replay *r, int n, uint64_t mask, const char *target);
 
+/* True the first time that it is asked for a hash; so many were new. */
+bool replay_is_new(replay *r, uint64_t hash);
+int replay_n_states(const replay *r);
+
 #endif

@@ -48,6 +48,7 @@ void facet_hdf5_guard_end(int *guard) {
 typedef struct description {
   char *text;
   size_t n_bytes;
+  bool from_system;
 } description;
 
 static herr_t take_innermost(unsigned n, const H5E_error2_t *entry, void *data) {
@@ -57,16 +58,18 @@ static herr_t take_innermost(unsigned n, const H5E_error2_t *entry, void *data) 
   const char *said = strstr(entry->desc, "error message = '");
   const char *text = said ? said + strlen("error message = '") : entry->desc;
   const char *end = said ? strchr(text, '\'') : NULL;
+  out->from_system = end != NULL;
   snprintf(out->text, out->n_bytes, "%.*s", end ? (int)(end - text) : (int)strlen(text), text);
   return 0;
 }
 
-void facet_hdf5_description(char *text, size_t n_bytes) {
+bool facet_hdf5_description(char *text, size_t n_bytes) {
   FACET_HDF5_GUARD;
-  description out = {text, n_bytes};
+  description out = {.text = text, .n_bytes = n_bytes};
   text[0] = 0;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, &out);
   H5Eclear2(H5E_DEFAULT);
+  return out.from_system;
 }
 
 facet_status facet_hdf5_error(facet_status status, hid_t location, const char *name, const char *format, ...) {
@@ -76,7 +79,7 @@ facet_status facet_hdf5_error(facet_status status, hid_t location, const char *n
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  facet_hdf5_description(library, sizeof library);
+  if (facet_hdf5_description(library, sizeof library) && status == FACET_ERROR_DATA) status = FACET_ERROR_IO;
   H5Fget_name(location, file, sizeof file);
   if (H5Iget_type(location) != H5I_FILE) H5Iget_name(location, object, sizeof object);
   if (object[0] == '/' && !object[1]) object[0] = 0;
@@ -122,7 +125,9 @@ facet_status facet_hdf5_open(const char *path, hid_t *file) {
   if (access < 0 || H5Pset_file_locking(access, true, true) < 0 ||
       (*file = H5Fopen(path, H5F_ACC_RDONLY, access)) < 0) {
     char library[256];
-    facet_hdf5_description(library, sizeof library);
+    const bool from_system = facet_hdf5_description(library, sizeof library);
+    FACET_CHECK(!from_system || !facet_file_exists(path), FACET_ERROR_IO, "%s: cannot read the file: %s", path,
+                library);
     FACET_FAIL(FACET_ERROR_DATA, "%s: not a readable HDF5 file: %s", path, library);
   }
   const facet_status status = facet_hdf5_check_file(*file);
@@ -221,10 +226,8 @@ bool facet_hdf5_exists(hid_t location, const char *name) {
     if (name[i] != '/' && name[i] != 0) continue;
     memcpy(part, name, i);
     part[i] = 0;
-    if (H5Lexists(location, part, H5P_DEFAULT) <= 0) {
-      H5Eclear2(H5E_DEFAULT);
-      return false;
-    }
+    if (H5Lexists(location, part, H5P_DEFAULT) <= 0)
+      return false; /* a failure is described by the error that follows */
   }
   return n > 0;
 }

@@ -3,7 +3,7 @@
  * The HDF5 library is not thread-safe. Every function below takes the lock itself (it is recursive); code that calls
  * the library directly does so between facet_hdf5_lock and facet_hdf5_unlock. Errors name file and object, and carry
  * the library's own innermost description. A failed write is FACET_ERROR_IO; content that is wrong is
- * FACET_ERROR_DATA; a file that the system cannot open is FACET_ERROR_IO.
+ * FACET_ERROR_DATA, unless it is the system that cannot open or read the file: FACET_ERROR_IO.
  *
  * Files are written in the format of HDF5 1.8 (checksummed metadata; every later library and h5py read it), without
  * time stamps, so that the same content gives the same bytes. Objects of 4096 bytes or more are aligned to 4096. */
@@ -35,8 +35,9 @@ void facet_hdf5_guard_end(int *guard);
  * the lock still held since the library's call. */
 facet_status facet_hdf5_error(facet_status status, hid_t location, const char *name, const char *format, ...)
     FACET_PRINTF(4, 5);
-/* The library's innermost description of the last failure in text[n_bytes] (empty if none); clears its error stack. */
-void facet_hdf5_description(char *text, size_t n_bytes);
+/* The library's innermost description of the last failure in text[n_bytes] (empty if none); clears its error stack. True
+ * if it is what the system said. */
+bool facet_hdf5_description(char *text, size_t n_bytes);
 
 /* ---- files and groups ---------------------------------------------------------------------------------------- */
 

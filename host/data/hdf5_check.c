@@ -118,6 +118,7 @@ static facet_status check_object(hid_t group, const char *name, const H5L_info_t
   if (++walk->n_objects > MAX_OBJECTS)
     return facet_hdf5_error(FACET_ERROR_DATA, group, name, "the file holds more than %d objects", MAX_OBJECTS);
   FACET_HDF5_SCOPED hid_t object = H5Oopen(group, name, H5P_DEFAULT);
+  if (object < 0) return facet_hdf5_error(FACET_ERROR_DATA, group, name, "cannot be read");
   switch (H5Iget_type(object)) {
   case H5I_DATASET:
     return check_dataset(object, walk->file_bytes);

@@ -2,6 +2,7 @@
  * without it, or it ends with status 4 and one message that names the file and the reason, and a restart ends as if
  * nothing had happened. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "fault/run.h"
@@ -70,7 +71,7 @@ Test(errors, the_quota_is_used_up) {
   fail_every_call(EDQUOT, SHIM_FOREVER);
 }
 
-/* Writes and syncs are repeated; a call that is not must say so. */
+/* Reads, writes and syncs are repeated; a call that is not must say so. */
 Test(errors, a_signal_interrupts_every_call) {
   int n_calls, n_repeated = 0, n_failed = 0;
   shim_call *clean = run_clean_calls(&n_calls);
@@ -85,14 +86,15 @@ Test(errors, a_signal_interrupts_every_call) {
       cr_assert_eq(run_train(NULL, "run"), 0, "%s: restart\n%s", run_describe(hit), program_output);
       n_failed++;
     }
-    if (strcmp(clean[hit].name, "write") == 0 || strcmp(clean[hit].name, "fsync") == 0) {
+    const char *name = clean[hit].name;
+    if (strcmp(name, "read") == 0 || strcmp(name, "write") == 0 || strcmp(name, "fsync") == 0) {
       cr_assert(status == 0, "%s\n%s", run_describe(hit), program_output);
       n_repeated++;
     }
     tiny_expect_same_run("whole", "run");
     run_remove("run");
   }
-  cr_log_info("%d calls: %d writes and syncs were repeated, %d other calls ended the run", n_calls, n_repeated,
+  cr_log_info("%d calls: %d reads, writes and syncs were repeated, %d other calls ended the run", n_calls, n_repeated,
               n_failed);
   cr_assert_gt(n_repeated, 100 / run_stride(), "only %d", n_repeated);
   free(clean);
@@ -120,4 +122,56 @@ Test(errors, all_writes_are_short) {
   cr_assert_eq(run_train(&plan, "run"), 0, "%s", program_output);
   cr_assert_geq(run_first_hit(), 0);
   tiny_expect_same_run("whole", "run");
+}
+
+/* ---- while a run is taken up again --------------------------------------------------------------------------------- */
+
+/* A run that died while it wrote its last checkpoint, with a torn line at the end of metrics.jsonl. */
+static void make_interrupted(void) {
+  int n_calls, at = 0;
+  shim_call *clean = run_clean_calls(&n_calls);
+  for (int i = 0; i < n_calls; i++)
+    if (strstr(clean[i].path, ".tmp-step-00000002/model.h5") && strcmp(clean[i].name, "write") == 0) at = i + 1;
+  const shim_plan plan = {.first = at, .n = 1, .kind = SHIM_DIE};
+  cr_assert_eq(run_train(&plan, "interrupted"), SHIM_DEATH, "%s", program_output);
+  FILE *log = fopen(tiny_path("interrupted/metrics.jsonl"), "a");
+  cr_assert(log && fputs("{\"type\":\"train\",\"st", log) >= 0 && fclose(log) == 0);
+  free(clean);
+}
+
+static int train_copy(const shim_plan *plan) {
+  cr_assert_eq(program_shell("cp -a %s %s", tiny_path("interrupted"), tiny_path("run")), 0, "%s", program_output);
+  return run_train(plan, "run");
+}
+
+/* A read of the newest checkpoint that fails sends the run to an older one, with a warning. */
+Test(errors, every_call_of_a_restart_fails_once) {
+  int n_calls, n_failed = 0, n_older = 0, n_ignored = 0;
+  make_interrupted();
+  cr_assert_eq(train_copy(&(shim_plan){0}), 0, "%s", program_output);
+  cr_assert(strstr(program_output, "resumed from"), "%s", program_output);
+  tiny_expect_same_run("whole", "run");
+  shim_call *clean = run_clean_calls(&n_calls);
+  for (int at = 1; at <= n_calls; at += run_stride()) {
+    const shim_plan plan = {.first = at, .n = 1, .kind = SHIM_ERROR, .error = EIO};
+    run_remove("run");
+    const int status = train_copy(&plan), hit = run_first_hit();
+    if (status == 4) {
+      run_expect_error(tiny_path("run"), EIO, run_describe(hit));
+      n_failed++;
+      cr_assert_eq(run_train(NULL, "run"), 0, "%s: restart\n%s", run_describe(hit), program_output);
+    } else {
+      const bool older = strstr(program_output, "trying an older checkpoint");
+      cr_assert_eq(status, 0, "%s: status %d\n%s", run_describe(hit), status, program_output);
+      cr_assert(older || run_may_be_ignored(clean, hit), "%s: it took no notice\n%s", run_describe(hit),
+                program_output);
+      n_older += older;
+      n_ignored += !older;
+    }
+    tiny_expect_same_run("whole", "run");
+  }
+  cr_log_info("of %d calls %d ended the run, %d sent it to an older checkpoint, %d did not matter", n_calls, n_failed,
+              n_older, n_ignored);
+  cr_assert_gt(n_failed, 100 / run_stride());
+  free(clean);
 }

@@ -43,7 +43,10 @@ static const struct {
   long number;
   const char *name;
   shape shape;
-} table[] = {{SYS_write, "write", DESCRIPTOR},
+} table[] = {{SYS_read, "read", DESCRIPTOR},
+             {SYS_pread64, "read", DESCRIPTOR},
+             {SYS_getdents64, "list", DESCRIPTOR},
+             {SYS_write, "write", DESCRIPTOR},
              {SYS_pwrite64, "write", DESCRIPTOR},
              {SYS_writev, "writev", DESCRIPTOR},
              {SYS_pwritev, "writev", DESCRIPTOR},
@@ -216,8 +219,9 @@ bool shim_can_hit(const shim_plan *p, const shim_call *c) {
   const bool is_write = is(c, "write") || is(c, "writev"), opens = is(c, "open") || is(c, "close");
   if (p->kind == SHIM_DIE_HALF || p->kind == SHIM_SHORT) return is_write && c->size > 1;
   if (p->kind != SHIM_ERROR) return true;
-  if (p->error == EINTR) return is_write || opens || is(c, "fsync") || is(c, "ftruncate");
-  if (p->error == ENOSPC || p->error == EDQUOT) return !is(c, "unlink") && (!opens || c->writable);
+  const bool reads = is(c, "read") || is(c, "list");
+  if (p->error == EINTR) return is_write || opens || is(c, "read") || is(c, "fsync") || is(c, "ftruncate");
+  if (p->error == ENOSPC || p->error == EDQUOT) return !is(c, "unlink") && !reads && (!opens || c->writable);
   return true;
 }
 

@@ -1,6 +1,6 @@
 /* Faults in the system calls of a process.
  *
- * shim_begin installs a seccomp filter that sends every call which changes files (and open and close) to a handler of
+ * shim_begin installs a seccomp filter that sends every call which reads or changes files to a handler of
  * this process. It is the kernel that catches the calls, so none is missed, whoever makes it: facet, HDF5, or the C
  * library's streams, whose calls do not pass through symbols that LD_PRELOAD could replace. The handler counts the calls
  * on paths below a directory, writes them down in memory that the parent shares, and kills, fails or shortens those that

@@ -33,7 +33,8 @@ typedef struct id_run {
   int feature[FACET_OP_MAX_INPUTS / 2], n;
 } id_run;
 
-static void end_run(facet_concat_list *list, id_run *run, facet_init init) {
+/* Takes the list's name where the run is all of it. */
+static void end_run(facet_concat_list *list, id_run *run, bool is_last, facet_init init) {
   facet_tensor *table[FACET_OP_MAX_INPUTS / 2], *ids[FACET_OP_MAX_INPUTS / 2];
   if (run->n == 1) facet_concat_add(list, facet_embed(list->graph, run->feature[0], init));
   if (run->n > 1) {
@@ -41,7 +42,8 @@ static void end_run(facet_concat_list *list, id_run *run, facet_init init) {
       table[i] = facet_embedding_table(list->graph, run->feature[i], init);
       ids[i] = facet_graph_feature(list->graph, run->feature[i]);
     }
-    const char *name = facet_graph_name(list->graph, "%s.from.%d", list->name, run->feature[0]);
+    const char *name =
+        is_last && list->n == 0 ? list->name : facet_graph_name(list->graph, "%s.from.%d", list->name, run->feature[0]);
     facet_concat_add(list, facet_gather_fields(list->graph, name, table, ids, run->n));
   }
   run->n = 0;
@@ -55,13 +57,13 @@ static facet_tensor *embed_all(facet_graph *graph, const char *name, facet_role 
   for (int i = 0; i < schema->n_features; i++) {
     const facet_feature *feature = &schema->features[i];
     if (feature->role != role || feature->sequence != sequence || feature->type != FACET_FEATURE_ID) continue;
-    if (run.n == FACET_OP_MAX_INPUTS / 2 || feature->bag > 0) end_run(&list, &run, init);
+    if (run.n == FACET_OP_MAX_INPUTS / 2 || feature->bag > 0) end_run(&list, &run, false, init);
     if (feature->bag > 0)
       facet_concat_add(&list, facet_embed(graph, i, init));
     else
       run.feature[run.n++] = i;
   }
-  end_run(&list, &run, init);
+  end_run(&list, &run, true, init);
   return facet_concat_end(&list);
 }
 

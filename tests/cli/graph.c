@@ -7,8 +7,8 @@ Test(graph_check, prints_the_graph) {
   const char *config = tiny_path("c.yaml");
   EXPECT_EXIT(0, program_shell("$FACET graph %s | tr -s ' '", config),
               "program train, 64 samples", /* columns as wide as names */
-              "embedding.item table [82, 8]", "history.item_id input [64, 20]", "mlp.1 linear [64, 8]",
-              "loss bce = 1 · bce", "output logit = logit");
+              "embedding.item table [82, 8]", "history.item_id input [64, 20]", "\nhistory gather_fields [64, 20, 16]",
+              "mlp.1 linear [64, 8]", "loss bce = 1 · bce", "output logit = logit");
   EXPECT_EXIT(0, program_run("graph %s --set train.accumulate=4", config), "program train, 16 samples");
   EXPECT_EXIT(0, program_run("graph %s --program serve", config), "program serve");
   cr_assert_null(strstr(program_output, "label"));

@@ -163,6 +163,7 @@ static inline facet_lanes facet_denoise_kept_normal(const facet_denoise_size *si
 typedef struct facet_denoise_block {
   const facet_denoise_size *size;
   const facet_denoise_weights *weights;
+  const facet_lane_kernels *lanes;
   facet_real *const *gradient; /* sums by weight, added to (facet_denoise_sum) */
   int64_t max_channels, first_channel, n_channels, n_samples;
   /* τ and its kind at the call's levels, and their gradients, added to: [d][channels], or [d][1] for all channels alike

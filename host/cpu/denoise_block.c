@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "cpu/denoise.h"
-#include "cpu/vector.h"
 
 /* ---- memory ----------------------------------------------------------------------------------------------------- */
 
@@ -69,7 +68,7 @@ size_t facet_denoise_kept_place_norms(const facet_denoise_size *size, int64_t ma
 void facet_denoise_project(const facet_denoise_block *block, int64_t columns, int64_t l, int k, facet_lanes x,
                            facet_lanes y) {
   const int64_t d = block->size->d;
-  facet_vector_get()->lanes->product(&(facet_lanes_product){
+  block->lanes->product(&(facet_lanes_product){
       .rows = d, .depth = d, .columns = columns, .a = facet_denoise_transpose_of(block, l, k), .x = x, .y = y});
 }
 
@@ -77,23 +76,23 @@ void facet_denoise_project(const facet_denoise_block *block, int64_t columns, in
 void facet_denoise_project_back(const facet_denoise_block *block, int64_t columns, int64_t l, int k, facet_lanes dy,
                                 facet_lanes add, facet_lanes dx) {
   const int64_t d = block->size->d;
-  facet_vector_get()->lanes->product(&(facet_lanes_product){.rows = d,
-                                                            .depth = d,
-                                                            .columns = columns,
-                                                            .a = facet_denoise_weight_of(block, l, k),
-                                                            .x = dy,
-                                                            .add = add,
-                                                            .y = dx});
+  block->lanes->product(&(facet_lanes_product){.rows = d,
+                                               .depth = d,
+                                               .columns = columns,
+                                               .a = facet_denoise_weight_of(block, l, k),
+                                               .x = dy,
+                                               .add = add,
+                                               .y = dx});
 }
 
 static void pack(const facet_denoise_block *block, int64_t columns, facet_lanes x) {
-  facet_vector_get()->lanes->pack(block->size->d, columns, x, block->packed);
+  block->lanes->pack(block->size->d, columns, x, block->packed);
 }
 
 /* Of a weight whose sum is kept transposed: += dy xᵀ, x being packed. */
 void facet_denoise_project_weight(const facet_denoise_block *block, int64_t columns, int64_t l, int k, facet_lanes dy) {
   const int64_t d = block->size->d;
-  facet_vector_get()->lanes->gradient(d, d, columns, dy, block->packed, facet_denoise_gradient_of(block, l, k));
+  block->lanes->gradient(d, d, columns, dy, block->packed, facet_denoise_gradient_of(block, l, k));
 }
 
 static const facet_lanes none = {0};
@@ -120,7 +119,7 @@ static void add_flag(const facet_denoise_block *block, int64_t which, int64_t co
 static void flag_backward(const facet_denoise_block *block, int64_t which, int64_t columns, facet_lanes dx) {
   if (!block->size->flag) return;
   facet_real *sum = block->gradient[DENOISE_FLAG] + which * block->size->d * FACET_LANES;
-  facet_vector_get()->lanes->sum(block->size->d, columns, dx, (facet_lanes){sum, FACET_LANES});
+  block->lanes->sum(block->size->d, columns, dx, (facet_lanes){sum, FACET_LANES});
 }
 
 /* x [d][columns]: channels first, … of the samples' rows [samples, c, d]. Lanes without a sample repeat the first. */
@@ -131,13 +130,13 @@ static void load(const facet_denoise_block *block, const facet_real *rows, int64
   for (int64_t j = 0; j < columns; j++) {
     const facet_real *from = rows + (first + j) * d;
     facet_denoise_rows(from, c * d, block->n_samples, from, row);
-    facet_vector_get()->lanes->load(d, row, facet_lanes_column(x, j));
+    block->lanes->load(d, row, facet_lanes_column(x, j));
   }
 }
 
 void facet_denoise_block_begin(facet_denoise_block *block, int64_t first, int64_t n, int64_t n_samples,
                                const facet_real *r, const facet_real *o) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t c = block->size->c, d = block->size->d;
   block->first_channel = first;
   block->n_channels = n;
@@ -177,7 +176,7 @@ static void store_add(const facet_denoise_block *block, facet_lanes x, int64_t f
   for (int64_t j = 0; j < columns; j++) {
     facet_real *row[FACET_LANES];
     for (int64_t lane = 0; lane < block->n_samples; lane++) row[lane] = rows + (lane * c + first + j) * d;
-    facet_vector_get()->lanes->store_add(d, block->n_samples, 1, facet_lanes_column(x, j), row);
+    block->lanes->store_add(d, block->n_samples, 1, facet_lanes_column(x, j), row);
   }
 }
 
@@ -195,7 +194,7 @@ static void token_backward(const facet_denoise_block *block, int64_t columns, in
 }
 
 static void cross_backward(const facet_denoise_block *block, int64_t l, facet_lanes d_o) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t d = block->size->d, n = block->n_channels;
   const facet_lanes d_value = block->d_noised_q; /* free by now */
   pack(block, n, block->d_cross[l]);
@@ -226,8 +225,8 @@ static facet_lanes tau_of(const facet_denoise_block *block, const facet_lanes *t
 /* y = x + τ for columns of channels. */
 static void add_tau(const facet_denoise_block *block, int which, facet_lanes x, facet_lanes y) {
   for (int64_t i = 0; i < block->n_channels; i++)
-    facet_vector_get()->lanes->spread(block->size->d, 1, 0, facet_lanes_column(x, i), facet_lanes_column(x, i),
-                                      tau_of(block, block->tau, which, i), facet_lanes_column(y, i));
+    block->lanes->spread(block->size->d, 1, 0, facet_lanes_column(x, i), facet_lanes_column(x, i),
+                         tau_of(block, block->tau, which, i), facet_lanes_column(y, i));
 }
 
 /* Queries of block 1. */
@@ -238,9 +237,9 @@ static void first_queries(facet_denoise_block *block) {
     return;
   }
   for (int64_t i = 0; i < block->n_channels; i++)
-    facet_vector_get()->lanes->spread(block->size->d, c, block->first_channel + i, block->clean_q,
-                                      facet_lanes_column(block->noised_q, i),
-                                      tau_of(block, block->tau, DENOISE_TAU_Q, i), facet_lanes_column(block->q, i * c));
+    block->lanes->spread(block->size->d, c, block->first_channel + i, block->clean_q,
+                         facet_lanes_column(block->noised_q, i), tau_of(block, block->tau, DENOISE_TAU_Q, i),
+                         facet_lanes_column(block->q, i * c));
 }
 
 /* The tokens of block 1 themselves, which its first norm adds to. */
@@ -251,9 +250,9 @@ static void first_tokens(facet_denoise_block *block) {
     return;
   }
   for (int64_t i = 0; i < block->n_channels; i++)
-    facet_vector_get()->lanes->spread(block->size->d, c, block->first_channel + i, block->clean,
-                                      facet_lanes_column(block->noised, i), tau_of(block, block->tau, DENOISE_TAU, i),
-                                      facet_lanes_column(block->in, i * c));
+    block->lanes->spread(block->size->d, c, block->first_channel + i, block->clean,
+                         facet_lanes_column(block->noised, i), tau_of(block, block->tau, DENOISE_TAU, i),
+                         facet_lanes_column(block->in, i * c));
 }
 
 static void noise_tokens(facet_denoise_block *block, facet_lanes x) {
@@ -273,7 +272,7 @@ static void noise_tokens(facet_denoise_block *block, facet_lanes x) {
 /* From d_q, d_k, d_v, d_attended and the tokens' own gradient: those of clean and noised tokens, their projections and
  * the time rows. */
 static void spread_backward(facet_denoise_block *block) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t c = block->size->c, d = block->size->d, rows = facet_denoise_layer_rows(block->size, 0);
   for (int64_t i = 0; i < block->n_channels; i++) {
     const int64_t own = block->first_channel + i;
@@ -303,7 +302,7 @@ static void noise_tokens_backward(facet_denoise_block *block, facet_lanes d_x) {
   token_backward(block, n, 0, true, block->noised, block->d_noised_q, block->d_noised_k, block->d_noised_v,
                  block->d_noised);
   flag_backward(block, 1, n, block->d_noised);
-  facet_vector_get()->lanes->blend(block->size->d, n, 1, block->d_noised, 1, d_x);
+  block->lanes->blend(block->size->d, n, 1, block->d_noised, 1, d_x);
 }
 
 /* ---- the layers after block 1 ----------------------------------------------------------------------------------- */
@@ -340,7 +339,7 @@ static void attend_backward(facet_denoise_block *block, int64_t l) {
 static void repeat_output(const facet_denoise_block *block, int64_t l, const facet_denoise_kept *kept, facet_lanes y) {
   const int64_t n = block->n_channels * facet_denoise_layer_rows(block->size, l);
   for (int64_t first = 0; first < n; first += DENOISE_CHUNK)
-    facet_vector_get()->lanes->affine(
+    block->lanes->affine(
         &(facet_lanes_norm){.d = block->size->d,
                             .columns = n - first < DENOISE_CHUNK ? n - first : DENOISE_CHUNK,
                             .gamma = facet_denoise_weight_of(block, l, DENOISE_NORM_3_GAMMA),
@@ -363,18 +362,18 @@ void facet_denoise_block_call(facet_denoise_block *block, const facet_denoise_ke
     facet_denoise_copy(d, n, block->out, f);
     return;
   }
-  facet_vector_get()->lanes->product(&(facet_lanes_product){.rows = d,
-                                                            .depth = d,
-                                                            .columns = n,
-                                                            .a = block->weights->transpose[DENOISE_OUT_WEIGHT],
-                                                            .bias = block->weights->value[DENOISE_OUT_BIAS],
-                                                            .x = block->out,
-                                                            .y = f});
+  block->lanes->product(&(facet_lanes_product){.rows = d,
+                                               .depth = d,
+                                               .columns = n,
+                                               .a = block->weights->transpose[DENOISE_OUT_WEIGHT],
+                                               .bias = block->weights->value[DENOISE_OUT_BIAS],
+                                               .x = block->out,
+                                               .y = f});
 }
 
 /* From d_f to d_own. */
 static void projection_backward(facet_denoise_block *block, const facet_denoise_kept *kept, facet_lanes d_f) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t d = block->size->d, n = block->n_channels;
   if (!block->size->projection) {
     facet_denoise_copy(d, n, d_f, block->d_own);

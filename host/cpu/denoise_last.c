@@ -6,7 +6,6 @@
  *
  * in place of W_k and W_v on every token. */
 #include "cpu/denoise.h"
-#include "cpu/vector.h"
 
 static facet_lanes features(facet_lanes x, int64_t first) {
   return (facet_lanes){x.at + first * x.stride, x.stride};
@@ -16,31 +15,30 @@ static facet_lanes features(facet_lanes x, int64_t first) {
 static void widen_heads(const facet_denoise_block *block, int64_t l, int k, facet_lanes x, facet_lanes y) {
   const int64_t d = block->size->d, width = d / block->size->heads;
   for (int64_t h = 0; h < block->size->heads; h++)
-    facet_vector_get()->lanes->product(&(facet_lanes_product){.rows = d,
-                                                              .depth = width,
-                                                              .columns = block->n_channels,
-                                                              .a = facet_denoise_weight_of(block, l, k) + h * width,
-                                                              .a_stride = d,
-                                                              .x = features(x, h * width),
-                                                              .y = features(y, h * d)});
+    block->lanes->product(&(facet_lanes_product){.rows = d,
+                                                 .depth = width,
+                                                 .columns = block->n_channels,
+                                                 .a = facet_denoise_weight_of(block, l, k) + h * width,
+                                                 .a_stride = d,
+                                                 .x = features(x, h * width),
+                                                 .y = features(y, h * d)});
 }
 
 /* y [d][channels]: per head its features of Wᵀ x for the head's x of [heads · d][channels]. */
 static void narrow_heads(const facet_denoise_block *block, int64_t l, int k, facet_lanes x, facet_lanes y) {
   const int64_t d = block->size->d, width = d / block->size->heads;
   for (int64_t h = 0; h < block->size->heads; h++)
-    facet_vector_get()->lanes->product(
-        &(facet_lanes_product){.rows = width,
-                               .depth = d,
-                               .columns = block->n_channels,
-                               .a = facet_denoise_transpose_of(block, l, k) + h * width * d,
-                               .x = features(x, h * d),
-                               .y = features(y, h * width)});
+    block->lanes->product(&(facet_lanes_product){.rows = width,
+                                                 .depth = d,
+                                                 .columns = block->n_channels,
+                                                 .a = facet_denoise_transpose_of(block, l, k) + h * width * d,
+                                                 .x = features(x, h * d),
+                                                 .y = features(y, h * width)});
 }
 
 /* The gradient of weight k, summed transposed: for each head its rows += narrow wideᵀ. */
 static void heads_weight(const facet_denoise_block *block, int64_t l, int k, facet_lanes narrow, facet_lanes wide) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t d = block->size->d, width = d / block->size->heads;
   for (int64_t h = 0; h < block->size->heads; h++) {
     lanes->pack(d, block->n_channels, features(wide, h * d), block->packed);
@@ -74,13 +72,13 @@ void facet_denoise_last_attend(facet_denoise_block *block, int64_t l) {
   for (int64_t i = 0; i < n; i++) {
     facet_lanes_attention attention = channel_attention(block, i);
     attention.y = facet_lanes_column(block->mixed, i);
-    facet_vector_get()->lanes->attend(&attention);
+    block->lanes->attend(&attention);
   }
   narrow_heads(block, l, DENOISE_SELF_V, block->mixed, block->attended);
 }
 
 void facet_denoise_last_attend_backward(facet_denoise_block *block, int64_t l) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t d = block->size->d, n = block->n_channels;
   heads_weight(block, l, DENOISE_SELF_V, block->d_attended, block->mixed);
   widen_heads(block, l, DENOISE_SELF_V, block->d_attended, block->d_mixed);

@@ -4,7 +4,6 @@
  *
  * Everything after the attention is done column by column, in chunks that stay in the first cache. */
 #include "cpu/denoise.h"
-#include "cpu/vector.h"
 
 static const facet_real norm_eps = (facet_real)1e-6;
 
@@ -36,7 +35,7 @@ void facet_denoise_layer_attend(facet_denoise_block *block, int64_t l) {
     facet_lanes_attention attention = channel_attention(block, l, i);
     attention.y = facet_lanes_column(block->attended, i * rows);
     if (l == 0) attention.shift = facet_lanes_column(block->tau[DENOISE_TAU_V], i * block->tau_step);
-    facet_vector_get()->lanes->attend(&attention);
+    block->lanes->attend(&attention);
   }
 }
 
@@ -50,7 +49,7 @@ void facet_denoise_layer_attend_backward(facet_denoise_block *block, int64_t l) 
     attention.dk = facet_lanes_column(block->d_k, i * size->c);
     attention.dv = facet_lanes_column(block->d_v, i * size->c);
     attention.dp = block->d_p;
-    facet_vector_get()->lanes->attend_backward(&attention);
+    block->lanes->attend_backward(&attention);
   }
 }
 
@@ -97,7 +96,7 @@ static int64_t same_channel(const chunk *s, int64_t at, int64_t *channel) {
 
 /* h = γ x̂ + β + cross, where x̂ is normal_1, made from x unless it is there (x.at NULL). */
 static void first_norm(const facet_denoise_block *block, const chunk *s, facet_lanes x, facet_lanes h) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   facet_lanes_norm norm = make_norm(block, s, DENOISE_NORM_1_GAMMA);
   norm.shift_step = s->rows == 1;
   for (int64_t at = 0, channel; at < s->n; at += norm.columns) {
@@ -117,19 +116,18 @@ static void first_norm(const facet_denoise_block *block, const chunk *s, facet_l
 }
 
 static void feed_forward_hidden(const facet_denoise_block *block, const chunk *s) {
-  facet_vector_get()->lanes->product(
-      &(facet_lanes_product){.rows = block->size->width,
-                             .depth = block->size->d,
-                             .columns = s->n,
-                             .a = facet_denoise_transpose_of(block, s->l, DENOISE_FFN_0_WEIGHT),
-                             .bias = facet_denoise_weight_of(block, s->l, DENOISE_FFN_0_BIAS),
-                             .x = block->middle,
-                             .y = block->hidden,
-                             .relu = true});
+  block->lanes->product(&(facet_lanes_product){.rows = block->size->width,
+                                               .depth = block->size->d,
+                                               .columns = s->n,
+                                               .a = facet_denoise_transpose_of(block, s->l, DENOISE_FFN_0_WEIGHT),
+                                               .bias = facet_denoise_weight_of(block, s->l, DENOISE_FFN_0_BIAS),
+                                               .x = block->middle,
+                                               .y = block->hidden,
+                                               .relu = true});
 }
 
 static void chunk_forward(const facet_denoise_block *block, const chunk *s, facet_lanes out) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t d = block->size->d, width = block->size->width, l = s->l;
   const facet_lanes h = block->normal_2; /* free in forward */
   lanes->product(&(facet_lanes_product){.rows = d,
@@ -176,7 +174,7 @@ void facet_denoise_layer_forward(facet_denoise_block *block, int64_t l, const fa
 /* The norm that `gamma` belongs to, in place. */
 static void norm_backward(const facet_denoise_block *block, const chunk *s, int gamma, facet_lanes normal,
                           const facet_real *inverse, facet_lanes dx) {
-  facet_vector_get()->lanes->norm_backward(
+  block->lanes->norm_backward(
       &(facet_lanes_norm_backward){.d = block->size->d,
                                    .columns = s->n,
                                    .gamma = facet_denoise_weight_of(block, s->l, gamma),
@@ -189,7 +187,7 @@ static void norm_backward(const facet_denoise_block *block, const chunk *s, int 
 
 /* Columns of x, summed to the bias k. */
 static void bias_backward(const facet_denoise_block *block, const chunk *s, int k, int64_t n, facet_lanes x) {
-  facet_vector_get()->lanes->sum(n, s->n, x, (facet_lanes){facet_denoise_gradient_of(block, s->l, k), FACET_LANES});
+  block->lanes->sum(n, s->n, x, (facet_lanes){facet_denoise_gradient_of(block, s->l, k), FACET_LANES});
 }
 
 /* `middle` and `hidden` again, from the first norm. */
@@ -199,12 +197,12 @@ static void repeat_forward(const facet_denoise_block *block, const chunk *s) {
   norm.x = norm.y = block->middle;
   norm.normal = block->normal_2;
   norm.inverse = block->inverse_2;
-  facet_vector_get()->lanes->norm(&norm);
+  block->lanes->norm(&norm);
   feed_forward_hidden(block, s);
 }
 
 static void feed_forward_backward(const facet_denoise_block *block, const chunk *s, facet_lanes dh) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t d = block->size->d, width = block->size->width, l = s->l;
   lanes->pack(d, s->n, dh, block->packed);
   lanes->gradient(width, d, s->n, block->hidden, block->packed,
@@ -231,7 +229,7 @@ static void feed_forward_backward(const facet_denoise_block *block, const chunk 
 }
 
 static void cross_backward(const facet_denoise_block *block, const chunk *s, facet_lanes dh) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   for (int64_t at = 0, n, channel; at < s->n; at += n) {
     n = same_channel(s, at, &channel);
     const facet_lanes d_cross = facet_lanes_column(block->d_cross[s->l], channel);
@@ -244,7 +242,7 @@ static void cross_backward(const facet_denoise_block *block, const chunk *s, fac
 
 /* dh: gradient of the layer's output, in place of what stands before the first norm. */
 static void chunk_backward(const facet_denoise_block *block, const chunk *s, facet_lanes dh) {
-  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
+  const facet_lane_kernels *lanes = block->lanes;
   const int64_t d = block->size->d, l = s->l;
   repeat_forward(block, s);
   norm_backward(block, s, DENOISE_NORM_3_GAMMA, s->normal_3, s->inverse_3, dh);

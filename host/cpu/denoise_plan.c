@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu/vector.h"
+
 facet_denoise_size facet_denoise_size_make(const facet_denoise_params *params, const facet_shape *x) {
   const facet_denoiser_options *options = &params->denoiser;
   const int64_t c = x->dim[1], d = x->dim[2];
@@ -149,6 +151,7 @@ void facet_denoise_work_begin(facet_denoise_work *w, const int32_t *level, int64
   for (int64_t i = 0; i < w->n_workers; i++) {
     facet_denoise_worker *own = &w->worker[i];
     own->block.weights = &w->weights;
+    own->block.lanes = facet_vector_lanes(w->bf16);
     own->block.tau_step = !w->params->chain;
     memset(own->zeros, 0, (size_t)w->size.d * sizeof *own->zeros);
   }

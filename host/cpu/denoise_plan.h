@@ -37,6 +37,7 @@ typedef struct facet_denoise_work {
   int64_t n_time_rows, n_slots, n_partial;
   int64_t kept_steps;
   size_t kept_bytes; /* of a block and step */
+  bool bf16;         /* products of the blocks have factors in bf16; the time table has not */
   bool keep_norms;
   /* in scratch memory */
   facet_denoise_time time;

@@ -48,3 +48,8 @@ const facet_vector *facet_vector_get(void) {
   if (!vector) selected = vector = best();
   return vector;
 }
+
+const facet_lane_kernels *facet_vector_lanes(bool bf16) {
+  const facet_vector *vector = facet_vector_get();
+  return bf16 && vector->lanes_bf16 && __builtin_cpu_supports("avx512bf16") ? vector->lanes_bf16 : vector->lanes;
+}

@@ -6,6 +6,7 @@
 #ifndef FACET_CPU_VECTOR_H
 #define FACET_CPU_VECTOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cpu/attend.h"
@@ -70,10 +71,15 @@ typedef struct facet_vector {
   const facet_rows *rows;          /* products of small matrices */
   const facet_attend *attend;      /* attention of many queries */
   const facet_lane_kernels *lanes; /* kernels on sample lanes */
+  /* The same with products of factors in bf16, for CPUs with AVX512-BF16 (facet_vector_lanes); NULL: none. */
+  const facet_lane_kernels *lanes_bf16;
 } facet_vector;
 
 /* The kernels in use: those named by FACET_ISA when facet_vector_select was called, else the best this CPU has. */
 const facet_vector *facet_vector_get(void);
+
+/* Its kernels on sample lanes, with bf16 those whose products have factors in bf16, if it and this CPU have them. */
+const facet_lane_kernels *facet_vector_lanes(bool bf16);
 
 /* Applies the switch FACET_ISA (facet/environment.h); FACET_ERROR_USAGE if this CPU lacks it. Called when the CPU
  * backend is opened, before any kernel runs. */

@@ -186,6 +186,7 @@ static void set_up(const facet_op_call *call, work *w) {
   facet_denoise_work_make(call->params, &call->in_shape[IN_X], w);
   facet_denoise_work_place(w, call->scratch);
   bind_weights(call, w);
+  w->bf16 = call->precision == FACET_PRECISION_BF16;
   facet_denoise_work_begin(w, w->params->chain ? NULL : call->in[IN_EXTRA], valid_rows(call, w));
 }
 

@@ -405,3 +405,71 @@ static void check_spread(const facet_lane_kernels *lanes) {
 Test(lanes, spread) {
   for_each(check_spread);
 }
+
+/* ---- bf16 ---- */
+
+/* The upper half of a float, to nearest even. */
+static double rounded(double x) {
+  float value = (float)x;
+  uint16_t half;
+  uint32_t bits;
+  facet_vector_get()->to_bf16(1, &value, &half);
+  bits = (uint32_t)half << 16;
+  memcpy(&value, &bits, sizeof value);
+  return (double)value;
+}
+
+static void round_lanes(facet_lanes x, int64_t features, int64_t columns) {
+  for (int64_t f = 0; f < features; f++)
+    for (int64_t j = 0; j < columns * FACET_LANES; j++) x.at[f * x.stride + j] = (facet_real)rounded(at(x, f, j));
+}
+
+/* Products of bf16 have 16 bits: with rounded factors only the order of sums differs from the kernels above. */
+static void check_bf16_product(const facet_lane_kernels *bf16, const facet_lane_kernels *lanes, int64_t rows,
+                               int64_t depth, int64_t columns, bool rest) {
+  facet_lanes x = random_lanes("x", depth, columns), y = random_lanes("y", rows, columns),
+              expected = random_lanes("y", rows, columns), mask = random_lanes("mask", rows, columns);
+  facet_real *a = random_array("a", rows * (depth + 3)), *bias = random_array("bias", rows);
+  facet_lanes_product s = {.rows = rows, .depth = depth, .columns = columns, .a = a, .a_stride = depth + 3, .x = x};
+  if (rest) s.bias = bias, s.add = mask, s.relu = true, s.mask = x.at && rows <= depth ? x : mask;
+  s.y = y;
+  bf16->product(&s);
+  round_lanes(x, depth, columns);
+  for (int64_t k = 0; k < rows * (depth + 3); k++) a[k] = (facet_real)rounded((double)a[k]);
+  s.y = expected;
+  lanes->product(&s);
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j < columns * FACET_LANES; j++)
+      expect_close("bf16", i, j, at(y, i, j), at(expected, i, j), 4 * sqrt((double)depth));
+  expect_kept(y, expected, rows, columns);
+  free(x.at), free(y.at), free(expected.at), free(mask.at), free(a), free(bias);
+}
+
+static void check_bf16_gradient(const facet_lane_kernels *bf16, const facet_lane_kernels *lanes, int64_t m, int64_t n,
+                                int64_t columns) {
+  facet_lanes x = random_lanes("x", m, columns), y = random_lanes("y", n, columns);
+  facet_real *dw = random_array("dw", m * n), *expected = random_array("dw", m * n);
+  facet_real *packed = random_array("packed", facet_lanes_packed(n, columns));
+  bf16->pack(n, columns, y, packed);
+  bf16->gradient(m, n, columns, x, packed, dw);
+  round_lanes(x, m, columns);
+  round_lanes(y, n, columns);
+  lanes->pack(n, columns, y, packed);
+  lanes->gradient(m, n, columns, x, packed, expected);
+  for (int64_t k = 0; k < m * n; k++)
+    expect_close("bf16 gradient", k / n, k % n, (double)dw[k], (double)expected[k], 4 * sqrt(16.0 * (double)columns));
+  free(x.at), free(y.at), free(dw), free(expected), free(packed);
+}
+
+Test(lanes, bf16) {
+  const facet_lane_kernels *bf16 = facet_vector_lanes(true), *lanes = facet_vector_lanes(false);
+  cr_assert_eq(lanes, facet_vector_get()->lanes);
+  if (bf16 == lanes) return; /* this CPU, or the build in double, has none */
+  static const int64_t sizes[] = {1, 3, 8, 16, 19, 33, 40, 131};
+  for (int i = 0; i < 8; i++)
+    for (int j = 0; j < 8; j++) {
+      check_bf16_product(bf16, lanes, sizes[i], sizes[j], 1 + (i + j) % 6, (i + j) % 2);
+      check_bf16_gradient(bf16, lanes, sizes[i], sizes[j], 1 + (3 * i + j) % 11);
+    }
+  check_bf16_product(bf16, lanes, 2, 300, 2, true); /* more features than are rounded together */
+}

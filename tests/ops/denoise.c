@@ -273,6 +273,56 @@ Test(denoise, every_instruction_set) {
   }
 }
 
+/* √(Σ (x − y)² / Σ y²) */
+static double distance(int64_t n, const facet_real *x, const facet_real *y) {
+  double difference = 0, size = 0;
+  for (int64_t k = 0; k < n; k++) {
+    difference += ((double)x[k] - (double)y[k]) * ((double)x[k] - (double)y[k]);
+    size += (double)y[k] * (double)y[k];
+  }
+  return size > 0 ? sqrt(difference / size) : sqrt(difference);
+}
+
+static facet_real *take_copy(int64_t n, const facet_real *x) {
+  facet_real *copy = malloc((size_t)n * sizeof *copy);
+  memcpy(copy, x, (size_t)n * sizeof *copy);
+  return copy;
+}
+
+/* Factors in bf16 have a relative error of 2^-9 at most. */
+static void expect_near_in_bf16(const facet_op_call *call, void *context) {
+  facet_op_call bf16 = *call;
+  const int64_t n_out = facet_shape_elements(&call->out_shape[0]);
+  const bool rounds = facet_vector_lanes(true) != facet_vector_lanes(false);
+  facet_real *out = take_copy(n_out, call->out[0]), *gradient[FACET_OP_MAX_INPUTS] = {0};
+  (void)context;
+  for (int i = 0; i < call->n_inputs; i++) {
+    const int64_t n = facet_shape_elements(&call->in_shape[i]);
+    gradient[i] = take_copy(n, call->d_in[i]);
+    memset(call->d_in[i], 0, (size_t)n * sizeof(facet_real));
+  }
+  bf16.precision = FACET_PRECISION_BF16;
+  cr_assert(call->op->forward(&bf16) == FACET_OK && call->op->backward(&bf16) == FACET_OK);
+  const double error = distance(n_out, call->out[0], out);
+  cr_assert(error < 0.01 && (error > 0) == rounds, "%g", error);
+  for (int i = 0; i < call->n_inputs; i++) {
+    const double of_gradient = distance(facet_shape_elements(&call->in_shape[i]), call->d_in[i], gradient[i]);
+    cr_assert_lt(of_gradient, 0.05, "input %d: %g", i, of_gradient);
+    free(gradient[i]);
+  }
+  free(out);
+}
+
+Test(denoise, factors_in_bf16) {
+  is.c = 4;
+  is.d = 40;
+  is.batch = 20;
+  is.n_valid = 0;
+  is.options.output_projection = true;
+  const harness_case test = make_case();
+  harness_call(&test, expect_near_in_bf16, NULL);
+}
+
 /* Channels do not fit a block together: 3 · 4 of 10. */
 Test(denoise, several_blocks_of_channels) {
   is.c = 10;

@@ -372,21 +372,23 @@ static void lanes_spread_backward(int64_t d, int64_t columns, int64_t own, facet
     }
 }
 
+#define KERNELS(product_, pack_, gradient_)                                                                            \
+  {                                                                                                                    \
+    .load = lanes_load, .store = lanes_store, .store_add = lanes_store_add, .product = product_, .pack = pack_,        \
+    .gradient = gradient_, .norm = lanes_norm, .norm_backward = lanes_norm_backward, .affine = lanes_affine,           \
+    .attend = lanes_attend, .attend_backward = lanes_attend_backward, .blend = lanes_blend, .sum = lanes_sum,          \
+    .spread = lanes_spread, .spread_backward = lanes_spread_backward                                                   \
+  }
+
 extern const facet_lane_kernels LANES(kernels);
-const facet_lane_kernels LANES(kernels) = {
-    .load = lanes_load,
-    .store = lanes_store,
-    .store_add = lanes_store_add,
-    .product = LANES(product),
-    .pack = LANES(pack),
-    .gradient = LANES(gradient),
-    .norm = lanes_norm,
-    .norm_backward = lanes_norm_backward,
-    .affine = lanes_affine,
-    .attend = lanes_attend,
-    .attend_backward = lanes_attend_backward,
-    .blend = lanes_blend,
-    .sum = lanes_sum,
-    .spread = lanes_spread,
-    .spread_backward = lanes_spread_backward,
-};
+const facet_lane_kernels LANES(kernels) = KERNELS(LANES(product), LANES(pack), LANES(gradient));
+
+#if defined __AVX512F__ && !defined FACET_DOUBLE /* with the products of cpu/bf16/lanes.c */
+void facet_lanes_product_bf16(const facet_lanes_product *product);
+void facet_lanes_pack_bf16(int64_t n, int64_t columns, facet_lanes y, float *packed);
+void facet_lanes_gradient_bf16(int64_t m, int64_t n, int64_t columns, facet_lanes x, const float *packed, float *dw);
+
+extern const facet_lane_kernels facet_lanes_kernels_bf16;
+const facet_lane_kernels facet_lanes_kernels_bf16 =
+    KERNELS(facet_lanes_product_bf16, facet_lanes_pack_bf16, facet_lanes_gradient_bf16);
+#endif

@@ -229,6 +229,10 @@ extern const facet_rows PASTE(facet_rows_, FACET_ISA);
 extern const facet_norms PASTE(facet_norms_, FACET_ISA);
 extern const facet_lane_kernels PASTE(facet_lanes_kernels_, FACET_ISA);
 extern const facet_attend PASTE(facet_attend_, FACET_ISA);
+#if defined __AVX512F__ && !defined FACET_DOUBLE
+#define LANES_BF16
+extern const facet_lane_kernels facet_lanes_kernels_bf16;
+#endif
 extern const facet_vector PASTE(facet_vector_, FACET_ISA);
 const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .name = TEXT(FACET_ISA),
@@ -252,4 +256,7 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .norms = &PASTE(facet_norms_, FACET_ISA),
     .lanes = &PASTE(facet_lanes_kernels_, FACET_ISA),
     .attend = &PASTE(facet_attend_, FACET_ISA),
+#ifdef LANES_BF16
+    .lanes_bf16 = &facet_lanes_kernels_bf16,
+#endif
 };

@@ -55,6 +55,9 @@ typedef struct facet_vector {
   double (*square_sum)(int64_t n, const facet_real *x);
   /* x[i, :] += b for `rows` rows of `width`. */
   void (*add_row)(int64_t rows, int64_t width, const facet_real *b, facet_real *x);
+  /* s = factor · (g · x); y += a g + s o (y may be NULL); returns s. */
+  facet_real (*project_back)(int64_t n, facet_real factor, const facet_real *x, facet_real a, const facet_real *g,
+                             const facet_real *o, facet_real *y);
   /* out[width] += Σ_i scale[i]·row[i], in order of i. */
   void (*row_sum)(int64_t n, int64_t width, const facet_real *const *row, const facet_real *scale, facet_real *out);
 

@@ -8,6 +8,8 @@
 #include "cpu/gemm.h"
 #include "cpu/vector.h"
 
+enum { BLOCK = 32 }; /* rows that a thread takes at a time */
+
 typedef struct facet_linear_params {
   facet_activation activation;
 } facet_linear_params;
@@ -95,9 +97,14 @@ static facet_status linear_forward(const facet_op_call *call) {
   FACET_TRY(multiply(call, &s, z));
   if (!bias && params->activation == FACET_ACTIVATION_NONE) return FACET_OK;
 #pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < s.rows; i++) {
-    if (bias) vector->axpy(m, 1, bias, z + i * m);
-    facet_activation_apply(params->activation, m, z + i * m, y + i * m);
+  for (int64_t i = 0; i < s.rows; i += BLOCK) {
+    const int64_t n = s.rows - i < BLOCK ? s.rows - i : BLOCK;
+    if (bias && params->activation == FACET_ACTIVATION_RELU) {
+      vector->rows->add_relu(n, m, bias, z + i * m);
+      continue;
+    }
+    if (bias) vector->add_row(n, m, bias, z + i * m);
+    facet_activation_apply(params->activation, n * m, z + i * m, y + i * m);
   }
   return FACET_OK;
 }
@@ -124,21 +131,31 @@ static facet_status multiply_back(const facet_op_call *call, const linear_sizes 
   return FACET_OK;
 }
 
+/* dz of the rows, and its sums while they are in cache. */
+static void derive_and_sum(const void *context, int64_t first, int64_t last, double *sums) {
+  const facet_op_call *call = context;
+  const facet_linear_params *params = call->params;
+  const linear_sizes s = sizes_of(call);
+  const int64_t at = first * s.m, n = (last - first) * s.m;
+  const facet_real *dz = call->d_out[0] + at, *y = (const facet_real *)call->out[0] + at, *z = call->saved;
+  if (params->activation != FACET_ACTIVATION_NONE) {
+    facet_real *own = scratch_of(call, &s).dz + at;
+    facet_activation_derive(params->activation, n, z ? z + at : NULL, y, dz, false, own);
+    dz = own;
+  }
+  if (call->n_inputs > 2 && call->d_in[2]) facet_vector_get()->norms->sum(last - first, s.m, dz, NULL, sums);
+}
+
 static facet_status linear_backward(const facet_op_call *call) {
   const facet_linear_params *params = call->params;
   const linear_sizes s = sizes_of(call);
   const linear_scratch w = scratch_of(call, &s);
   const int64_t m = s.m;
-  const facet_real *dz = call->d_out[0], *y = call->out[0], *z = call->saved;
-  if (params->activation != FACET_ACTIVATION_NONE) {
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < s.rows; i++)
-      facet_activation_derive(params->activation, m, z ? z + i * m : NULL, y + i * m, dz + i * m, false, w.dz + i * m);
-    dz = w.dz;
-  }
-  FACET_TRY(multiply_back(call, &s, dz));
-  if (call->n_inputs > 2 && call->d_in[2]) facet_columns_add_sum(s.rows, m, dz, w.sums, call->d_in[2]);
-  return FACET_OK;
+  const bool derive = params->activation != FACET_ACTIVATION_NONE;
+  facet_real *d_bias = call->n_inputs > 2 ? call->d_in[2] : NULL;
+  if (derive || d_bias) facet_columns_reduce(s.rows, m, 1, derive_and_sum, call, w.sums, w.sums);
+  for (int64_t j = 0; d_bias && j < m; j++) d_bias[j] += (facet_real)w.sums[j];
+  return multiply_back(call, &s, derive ? w.dz : call->d_out[0]);
 }
 
 const facet_op facet_op_linear = {.name = "linear",

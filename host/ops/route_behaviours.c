@@ -353,10 +353,9 @@ static void add_selected(const route_sizes *s, const facet_route_options *option
       if (i + AHEAD < n) prefetch_rows(s, x, gradients, saved->index[first + i + AHEAD]);
       facet_real score = saved->score[first + i], slope = weight_slope(options, score);
       w->row[i] = x->e + t * s->d;
-      w->factor[i] = slope != 0 ? saved->inverse[j] * slope * vector->dot(s->d, g, w->row[i]) : 0;
-      if (!gradients->de) continue;
-      vector->axpy(s->d, saved->inverse[j] * weight_of(options, score), g, gradients->de + t * s->d);
-      if (slope != 0) vector->axpy(s->d, w->factor[i], o, gradients->de + t * s->d);
+      w->factor[i] = vector->project_back(s->d, saved->inverse[j] * slope, w->row[i],
+                                          saved->inverse[j] * weight_of(options, score), g, o,
+                                          gradients->de ? gradients->de + t * s->d : NULL);
     }
     if (gradients->d_o && options->weight != FACET_ROUTE_ONE)
       vector->row_sum(n, s->d, w->row, w->factor, gradients->d_o + j * s->d);

@@ -153,6 +153,30 @@ static void check_row_sum(const facet_vector *vector) { /* widths around the reg
     cr_assert_eq(out[width], (facet_real)width, "%s row_sum wrote behind the row", vector->name);
   }
 }
+static void check_project_back(const facet_vector *vector) {
+  facet_real x[45], g[45], o[45], y[45], before[45];
+  for (int n = 0; n <= 45; n++) {
+    double dot = 0;
+    for (int i = 0; i < n; i++) {
+      x[i] = (facet_real)(0.1 * i - 1);
+      g[i] = (facet_real)(0.5 - 0.03 * i);
+      o[i] = (facet_real)(0.7 * (i % 3) - 0.5);
+      before[i] = y[i] = (facet_real)i;
+      dot += (double)x[i] * (double)g[i];
+    }
+    const facet_real s = vector->project_back(n, 2, x, 3, g, o, y);
+    cr_assert(fabs((double)s - 2 * dot) < 1e-4 && vector->project_back(n, 2, x, 3, g, o, NULL) == s,
+              "%s, %d: %g, not %g", vector->name, n, (double)s, 2 * dot);
+    for (int i = 0; i < n; i++)
+      cr_assert(fabs((double)(y[i] - before[i]) - 3 * (double)g[i] - 2 * dot * (double)o[i]) < 1e-4, "%s, %d of %d",
+                vector->name, i, n);
+  }
+}
+
+Test(vector, project_back) {
+  for_each(check_project_back);
+}
+
 Test(vector, row_sum) {
   for_each(check_row_sum);
 }

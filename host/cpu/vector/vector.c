@@ -154,17 +154,26 @@ static void vector_add_row(int64_t rows, int64_t width, const facet_real *restri
 
 enum { ROW_BLOCK = 8 };
 
-/* Eight columns at a time stay in registers while all rows pass; embedding widths are mostly multiples of eight. */
+/* Eight columns are one vector (or the compiler's several of it); eight rows hide the latency of multiply-add. */
+typedef facet_real columns_t
+    __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
+
+/* `blocks` vectors of columns stay in registers while all rows pass. */
+static inline __attribute__((always_inline)) void sum_blocks(const int blocks, int64_t n, int64_t at,
+                                                             const facet_real *const *row, const facet_real *scale,
+                                                             facet_real *out) {
+  columns_t sum[4];
+  for (int b = 0; b < blocks; b++) sum[b] = *(const columns_t *)(out + at + b * FACET_VECTOR_COLUMNS);
+  for (int64_t i = 0; i < n; i++)
+    for (int b = 0; b < blocks; b++) sum[b] += scale[i] * *(const columns_t *)(row[i] + at + b * FACET_VECTOR_COLUMNS);
+  for (int b = 0; b < blocks; b++) *(columns_t *)(out + at + b * FACET_VECTOR_COLUMNS) = sum[b];
+}
+
 static void vector_row_sum(int64_t n, int64_t width, const facet_real *const *row, const facet_real *scale,
                            facet_real *restrict out) {
   int64_t j = 0;
-  for (; j + ROW_BLOCK <= width; j += ROW_BLOCK) {
-    facet_real sum[ROW_BLOCK];
-    for (int c = 0; c < ROW_BLOCK; c++) sum[c] = out[j + c];
-    for (int64_t i = 0; i < n; i++)
-      for (int c = 0; c < ROW_BLOCK; c++) sum[c] += scale[i] * row[i][j + c];
-    for (int c = 0; c < ROW_BLOCK; c++) out[j + c] = sum[c];
-  }
+  for (; j + 4 * FACET_VECTOR_COLUMNS <= width; j += 4 * FACET_VECTOR_COLUMNS) sum_blocks(4, n, j, row, scale, out);
+  for (; j + FACET_VECTOR_COLUMNS <= width; j += FACET_VECTOR_COLUMNS) sum_blocks(1, n, j, row, scale, out);
   for (; j < width; j++) {
     facet_real sum = out[j];
     for (int64_t i = 0; i < n; i++) sum += scale[i] * row[i][j];
@@ -172,9 +181,21 @@ static void vector_row_sum(int64_t n, int64_t width, const facet_real *const *ro
   }
 }
 
-/* Eight columns are one vector (or the compiler's several of it); eight rows hide the latency of multiply-add. */
-typedef facet_real columns_t
-    __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
+static facet_real vector_project_back(int64_t n, facet_real factor, const facet_real *restrict x, facet_real a,
+                                      const facet_real *restrict g, const facet_real *restrict o,
+                                      facet_real *restrict y) {
+  columns_t sum = {0};
+  facet_real along = 0;
+  int64_t i = 0;
+  for (; i + FACET_VECTOR_COLUMNS <= n; i += FACET_VECTOR_COLUMNS)
+    sum += *(const columns_t *)(x + i) * *(const columns_t *)(g + i);
+  for (; i < n; i++) along += x[i] * g[i];
+  for (int j = 0; j < FACET_VECTOR_COLUMNS; j++) along += sum[j];
+  along *= factor;
+  if (y)
+    for (i = 0; i < n; i++) y[i] += a * g[i] + along * o[i];
+  return along;
+}
 
 static inline __attribute__((always_inline)) void project_rows(int rows, int64_t width, int64_t n, const facet_real *x,
                                                                const facet_real *w, int64_t stride, facet_real *out) {
@@ -248,6 +269,7 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .exp_sum = vector_exp_sum,
     .square_sum = vector_square_sum,
     .add_row = vector_add_row,
+    .project_back = vector_project_back,
     .row_sum = vector_row_sum,
     .project = vector_project,
     .adam = vector_adam,

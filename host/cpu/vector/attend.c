@@ -192,7 +192,7 @@ static int64_t tile_length(const facet_attend_head *h, int64_t first) {
 
 static void forward(const facet_attend_head *h, facet_real *work, facet_real *y) {
   facet_real *p = work, *tile = p + h->n_keys * TILE;
-  facet_real largest[TILE], inverse[TILE];
+  facet_real largest[TILE] = {0}, inverse[TILE] = {0};
   for (int64_t first = 0; first < h->n_queries; first += TILE) {
     const int64_t n = tile_length(h, first), columns = padded(n), row = first * h->stride;
     load_tile(n, columns, h->width, h->stride, h->scale, h->q + row, tile);
@@ -222,7 +222,7 @@ static void load_statistics(int64_t n, const facet_real *statistics, facet_real 
 static void backward(const facet_attend_head *h, const facet_real *dy, facet_real *work, facet_real *dq, facet_real *dk,
                      facet_real *dv) {
   facet_real *p = work, *ds = p + h->n_keys * TILE, *tile = ds + h->n_keys * TILE, *scaled = tile + h->width * TILE;
-  facet_real largest[TILE], inverse[TILE];
+  facet_real largest[TILE] = {0}, inverse[TILE] = {0};
   for (int64_t first = 0; first < h->n_queries; first += TILE) {
     const int64_t n = tile_length(h, first), columns = padded(n), row = first * h->stride;
     load_tile(n, columns, h->width, h->stride, h->scale, h->q + row, tile);

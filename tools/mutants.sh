@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows that the tests catch wrong formulas. tools/mutants.txt lists changes of one place each ("mutants"); every one is made
+# Shows that the tests catch wrong formulas, and syncs and checks that are left out. tools/mutants.txt lists changes of one place each ("mutants"); every one is made
 # in a copy of the tree, the named test program is built, and the named suite must fail.
 # Usage: tools/mutants.sh [--directory DIR] [NAME…]   runs all mutants, or those whose name begins with a NAME
 #        tools/mutants.sh --list | --check | --markdown

@@ -43,6 +43,7 @@ mkdir -p build/fuzz/logs
 readers=(host/base/{yaml,yaml_node,options,arguments}.c host/train/{config,checkpoint_read,checkpoint_manifest,run_log}.c
   host/train/{event_file,inspect_checkpoint,trace_compare}.c
   host/data/{schema,schema_text,delimited,convert_config,convert_read,convert_tables,convert_users}.c
+  host/data/{convert_fields,convert_impressions,convert_impressions_write}.c
   host/data/{hdf5_check,hdf5_attribute,hdf5_dataset,column,shard_reader,shard_verify,tables,vocabulary}.c
   host/data/{assemble,batch_columns,inspect_shard,inspect_tables,inspect_vocabulary}.c)
 if [ "$mode" = coverage ]; then

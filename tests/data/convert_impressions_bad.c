@@ -1,5 +1,7 @@
 /* What the converter refuses of impressions: one message with file, line, value and what was expected. */
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "convert_fixture.h"
 #include "fixture.h"
@@ -189,4 +191,18 @@ Test(convert_impressions_bad, logs_without_samples) {
   converter_write("log.tsv", "user\ttime\tpast\tlist\nu1\t1\ta\tx-0\n");
   EXPECT_ERROR(FACET_ERROR_DATA, converter_run("out", "min_history=2"), "log.tsv gives no training sample",
                "1 of them have too short a history");
+}
+
+Test(convert_impressions_bad, a_disk_that_is_full) {
+  converter_write("config.yaml", GOOD "impressions: {file: log.tsv, user: user, time: time, shown: list}\n"
+                                      "history: {items: past}\n");
+  FILE *log = fopen(converter_path("log.tsv"), "w");
+  fputs("user\ttime\tpast\tlist\n", log);
+  for (int i = 0; i < 20000; i++)
+    fprintf(log, "%d\t%d\t%d %d %d %d %d\t%d-0\n", i % 1000, i, i % 7, i % 9, i % 11, i % 13, i % 17, i % 777);
+  fclose(log);
+  signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files stands for the full disk */
+  const struct rlimit limit = {.rlim_cur = 300000, .rlim_max = RLIM_INFINITY};
+  cr_assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  EXPECT_REFUSED(FACET_ERROR_IO, "/impressions: cannot write a temporary file beside it: File too large");
 }

@@ -87,6 +87,11 @@ static void seeds(fuzz_emit emit) {
        "\0u1,20000,x|y|x,y\nu2,10000,\"x|z\",\n\0\0\0who\twhat\twhen\tway\tdwell\nu1\ta;b;c\t3000;1000;2000\tw;v;w\t1;"
        "2;.5\n"
        "u1\ta\t1\tw\t1\nu2\ta\t9000\t\t0\n\0u2,30000,a|x,a\nu3,1,y,\n");
+  SEED("kinds",
+       "convert: {name: t, negatives: 1, min_history: 0, min_user_events: 1, split: time}\n"
+       "interactions: {file: log, user: u, item: i, time: t, kind: k, event_kinds: 'pv, buy', sample_kinds: buy, "
+       "time_from: 2, columns: {what: {column: k}, price: {type: float, missing: '0'}}}\n"
+       "\0u\ti\tt\tk\tprice\na\tx\t1\tpv\t1\na\ty\t2\tbuy\t\nb\tx\t3\tpv\t.5\nb\tz\t4\tbuy\t2\nb\tx\t5\tfav\t2\n");
 #undef SEED
 }
 

@@ -86,6 +86,8 @@ Test(convert_kinds, fields_of_events) {
   converter_expect(converter_samples("out", "test"), "u1 c=1 @3: a/pv/0@1 b/buy/2.5@2\n"
                                                      "u2 a=1 @3: c/<unknown>/7@1 c/new/8@2\n");
   converter_expect(converter_tokens("out", "kind"), "buy pv new");
+  EXPECT_OK(converter_run("cut", "split=time valid_fraction=0 test_fraction=0.3 max_length=1"));
+  converter_expect(converter_samples("cut", "test"), "u1 c=1 @3: b/buy/2.5@2\nu2 a=1 @3: c/new/8@2\n");
 }
 
 Test(convert_kinds, rows_outside_a_range_of_time_are_dropped) {

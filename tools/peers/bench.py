@@ -6,8 +6,8 @@ PyTorch gets what is in its favour: batches are assembled before the clock start
 fused, the query, key and value maps are one product; what the steps of sampling share is computed once; its best form counts:
   eager       float32, sparse gradients of the tables, lazy Adam as in facet
   dense       the same with dense gradients and fused Adam on whole tables (rows without gradient move, too)
-  bf16        eager in autocast to bfloat16
-  compile     eager with the denoiser, the encoder and the MLP compiled by torch.compile, the denoiser's attention
+  bf16        dense in autocast to bfloat16
+  compile     dense with the denoiser, the encoder and the MLP compiled by torch.compile, the denoiser's attention
               written for the compiler
 
 Last line: ratio L=<L> <facet / best of torch> facet <samples/s> torch <samples/s> share_of_peak <facet's FLOPs / peak>"""
@@ -41,7 +41,7 @@ class Form:
 
     def __init__(self, name, trace, schema, batches):
         self.name, self.batches, self.n_steps, self.rates, self.failure = name, batches, 0, [], None
-        self.model, self.optimizers = trainer_of(DiffuMIN, trace, schema, sparse_tables=name != "dense")
+        self.model, self.optimizers = trainer_of(DiffuMIN, trace, schema, sparse_tables=name == "eager")
         self.generator = torch.Generator().manual_seed(1)
         if name == "compile":
             self.model.compiled = True

@@ -200,15 +200,20 @@ def run_row(runner, data_set, row):
 
 # ---- the page --------------------------------------------------------------------------------------------------------
 def spread(values, digits=4):
-    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+    text = f"{statistics.mean(values):.{digits}f}"
+    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
-def difference(values, reference):
-    """Mean and standard error of the differences seed by seed; bold beyond two standard errors."""
-    d = [x - y for x, y in zip(values, reference)]
-    mean, error = statistics.mean(d), statistics.stdev(d) / math.sqrt(len(d))
-    text = f"{mean:+.4f} ± {error:.4f}".replace("-", "−")
-    return f"**{text}**" if abs(mean) > 2 * error else text
+def difference(runs, reference):
+    """AUC against the reference: mean and standard error over the seeds that both have; bold beyond two standard errors."""
+    d = [runs[seed]["auc"] - reference[seed]["auc"] for seed in runs if seed in reference]
+    if not d:
+        return ""
+    text = f"{statistics.mean(d):+.4f}".replace("-", "−")
+    if len(d) == 1:
+        return text
+    error = statistics.stdev(d) / math.sqrt(len(d))
+    return f"**{text} ± {error:.4f}**" if abs(statistics.mean(d)) > 2 * error else f"{text} ± {error:.4f}"
 
 
 def auc_error(auc, n_positives, n_negatives):
@@ -219,10 +224,10 @@ def auc_error(auc, n_positives, n_negatives):
 
 
 def results(runner, data_set, row):
-    """The three test results of a row; None before they are there."""
+    """{seed: test metrics} of a row, as far as it was run."""
     rate = runner.chosen(data_set, row)
-    files = [runner.path(data_set, row, rate, seed) / "test.json" for seed in SEEDS] if rate else []
-    return [json.loads(file.read_text()) for file in files] if files and all(f.exists() for f in files) else None
+    files = {seed: runner.path(data_set, row, rate, seed) / "test.json" for seed in SEEDS} if rate else {}
+    return {seed: json.loads(file.read_text()) for seed, file in files.items() if file.exists()}
 
 
 def table(runner, data_set, rows):
@@ -231,13 +236,13 @@ def table(runner, data_set, rows):
              "|---|---|---|---|---|---|---|"]
     for row in rows:
         runs, rate = results(runner, data_set, row), runner.chosen(data_set, row)
-        if runs is None:
+        if not runs:
             continue
-        valid = [runner.valid_auc(data_set, row, rate, seed) for seed in SEEDS]
-        against = "" if reference is None or row.name == REFERENCE else difference(
-            [run["auc"] for run in runs], [run["auc"] for run in reference])
-        lines.append(f"| {row.title} | {rate} | {statistics.mean(valid):.4f} | {spread([r['auc'] for r in runs])} | "
-                     f"{spread([r['gauc'] for r in runs])} | {spread([r['logloss'] for r in runs])} | {against} |")
+        valid = [runner.valid_auc(data_set, row, rate, seed) for seed in runs]
+        title = row.title if len(runs) == len(SEEDS) else f"{row.title} (seeds {', '.join(map(str, runs))})"
+        auc, gauc, loss = (spread([run[key] for run in runs.values()]) for key in ("auc", "gauc", "logloss"))
+        against = "" if row.name == REFERENCE else difference(runs, reference)
+        lines.append(f"| {title} | {rate} | {statistics.mean(valid):.4f} | {auc} | {gauc} | {loss} | {against} |")
     return lines if len(lines) > 2 else None
 
 
@@ -245,28 +250,28 @@ def section(runner, data_set, rows):
     lines = table(runner, data_set, rows)
     if not lines:
         return []
-    run = next(filter(None, (results(runner, data_set, row) for row in rows)))[0]
+    run = next(iter(next(filter(None, (results(runner, data_set, row) for row in rows))).values()))
     n, positives = run["n_samples"], run["n_positives"]
     error = auc_error(run["auc"], positives, n - positives)
-    text = [f"### {data_set.name}", "",
-            f"At most {data_set.steps} steps of {BATCH} samples, the {data_set.max_length} newest behaviours; validation on "
-            f"{f'the first {data_set.valid:,} samples' if data_set.valid else 'the whole split'}, test on {n:,} samples, "
-            f"{positives:,} positive (standard error of one AUC from the size of the test split: about {error:.4f})."]
+    valid = f"the first {data_set.valid:,} samples" if data_set.valid else "the whole split"
+    text = (f"At most {data_set.steps} steps of {BATCH} samples, the {data_set.max_length} newest behaviours; validation on "
+            f"{valid}, test on the first {n:,} samples, {positives:,} positive (standard error of one AUC from the size of "
+            f"the test split: about {error:.4f}, common to all rows).")
     if not data_set.folder:
         truth = json.loads((runner.data(data_set) / "truth.json").read_text())
-        text[-1] += (f" Oracles, on the whole split: {truth['without_history_auc']:.4f} without the history, "
-                     f"{truth['target_aware_auc']:.4f} with the history through the target, {truth['best_auc']:.4f} the true "
-                     "probabilities.")
-    return [*text, "", *lines, ""]
+        text += (f" Oracles, on the whole split: {truth['without_history_auc']:.4f} without the history, "
+                 f"{truth['target_aware_auc']:.4f} with the history through the target, {truth['best_auc']:.4f} the true "
+                 "probabilities.")
+    return [f"### {data_set.name}", "", text, "", *lines, ""]
 
 
 def bf16_lines(runner, sets):
-    lines = []
+    lines, reference = [], next(row for row in ROWS if row.name == REFERENCE)
     for data_set in sets:
-        full, half = (results(runner, data_set, row) for row in (next(r for r in ROWS if r.name == REFERENCE), BF16))
+        full, half = results(runner, data_set, reference), results(runner, data_set, BF16)
         if full and half:
-            a, b = ([run["auc"] for run in runs] for runs in (full, half))
-            lines.append(f"| {data_set.name} | {spread(a)} | {spread(b)} | {difference(b, a)} |")
+            a, b = (spread([run["auc"] for run in runs.values()]) for runs in (full, half))
+            lines.append(f"| {data_set.name} | {a} | {b} | {difference(half, full)} |")
     if not lines:
         return []
     return ["### bf16", "", "DiffuMIN with `train.precision: bf16`, at the learning rate chosen in float32. Test AUC:", "",
@@ -275,8 +280,8 @@ def bf16_lines(runner, sets):
 
 def write_page(runner, page, sets, commit):
     body = [f"Commit {commit}. All rows: embeddings of width 8 per field, hidden layers of 128 and 64 with BatchNorm and "
-            f"Dice, batches of {BATCH}, Adam and lazy Adam; {EVALUATIONS} evaluations, the best checkpoint counts, {PATIENCE} "
-            f"without improvement end the run. {len(RATES)} learning rates ({', '.join(RATES)}) on seed {SEEDS[0]}, the one "
+            f"Dice, batches of {BATCH}, Adam and lazy Adam; {EVALUATIONS} evaluations, the best checkpoint counts, "
+            f"{PATIENCE} without improvement end the run. {len(RATES)} learning rates ({', '.join(RATES)}) on seed {SEEDS[0]}, the one "
             f"with the best validation AUC, then seeds {', '.join(map(str, SEEDS))}. Mean ± standard deviation over the "
             "seeds; in the last column the difference seed by seed, mean ± standard error, bold beyond two standard "
             "errors.", ""]
@@ -289,19 +294,20 @@ def write_page(runner, page, sets, commit):
     page.write_text(re.sub(re.escape(BEGIN) + ".*" + re.escape(END), lambda _: text, old, flags=re.DOTALL))
 
 
-def commit_of(runner):
-    """The commit of the first call; data and runs of another one are not mixed silently: it is named, too."""
+def commit_of(runner, of_this_tree=False):
+    """The commits that runs were made with; with of_this_tree also that of this call."""
     now = subprocess.run(["git", "-C", SOURCE, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True)
     commits = runner.commit.read_text().split() if runner.commit.exists() else []
-    if now.returncode == 0 and now.stdout.strip() not in commits:
+    if of_this_tree and now.returncode == 0 and now.stdout.strip() not in commits:
         commits.append(now.stdout.strip())
-    runner.commit.write_text("\n".join(commits))
+        runner.commit.write_text("\n".join(commits))
     return ", ".join(commits) or "unknown"
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="tools/quality.sh", description="see the first lines of tools/quality.sh")
     parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--only-page", action="store_true")
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--sets", default=",".join(s.name for s in SETS))
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
@@ -319,17 +325,20 @@ def main():
     arguments = parse()
     arguments.directory.mkdir(parents=True, exist_ok=True)
     runner, sets = Runner(arguments), []
+    if arguments.only_page:
+        write_page(runner, arguments.page, SETS, commit_of(runner))
+        return
     for data_set in SETS:
         if data_set.name in arguments.sets.split(","):
             if runner.data(data_set):
                 sets.append(data_set)
             else:
-                print(f"{data_set.name}: skipped, expected its files in {data_set.folder} of --data DIR and {data_set.config}")
+                print(f"{data_set.name}: skipped, expected its files in --data DIR/{data_set.folder}, and {data_set.config}")
     rows = ROWS + ([BF16] if runner.has("precision") else [])
     print_plan(runner, sets, rows)
     if arguments.plan:
         return
-    commit = commit_of(runner)
+    commit = commit_of(runner, of_this_tree=True)
     for data_set in sets:
         in_parallel(runner.jobs, run_row, [(runner, data_set, row) for row in ROWS])
         in_parallel(runner.jobs, run_row, [(runner, data_set, row) for row in rows if row.like])

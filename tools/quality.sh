@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # How good the models are: mean pooling, DIN, DiffuMIN and DiffuMIN without each of its parts, on several data sets, each
 # tuned with the same budget and trained with three seeds. Writes the tables of docs/results/quality.md.
-# Usage: tools/quality.sh [--plan] [--data DIR] [--sets NAME,…] [--jobs N] [--facet PROGRAM] [--directory DIR] [--page FILE]
+# Usage: tools/quality.sh [--plan | --only-page] [--data DIR] [--sets NAME,…] [--jobs N] [--facet PROGRAM]
+#                         [--directory DIR] [--page FILE]
 #   --plan         prints what would be run and what it costs, and runs nothing
+#   --only-page    writes the page from what has been run, and runs nothing
 #   --data DIR     the raw files of the real sets, in the folders ml-100k, amazon-sports and mind-small-5k of DIR; a set
 #                  whose folder is missing is skipped with a line. The synthetic set needs none.
 #   --sets NAME,…  only these of synthetic, ml-100k, amazon-sports, mind-small
@@ -10,7 +12,7 @@
 #   --facet        the program (default: build/facet, which is built)
 #   --directory    where data and runs are kept (default: build/quality); a second call goes on where the first stopped
 #   --page FILE    the page (default: docs/results/quality.md); text outside its markers stays
-# About 45 minutes on two cores for all sets. Needs python3, no packages.
+# About 20 minutes on two free cores for all sets. Needs python3, no packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case " $* " in

@@ -87,7 +87,11 @@ def draw_panel(axes, name, runs, colors):
     axes.set_title(TITLES.get(name, name), fontsize=9)
     axes.set_xlabel("step", fontsize=8)
     axes.tick_params(labelsize=7)
-    axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 7))
+    shown = [v for series in runs.values() for v in series.get(name, ((), ()))[1] if v > 0]
+    if name == "samples_per_second" and shown and max(shown) > 20 * min(shown):
+        axes.set_yscale("log")
+    else:
+        axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 7))
     axes.xaxis.set_major_locator(plt.MaxNLocator(5, integer=True))
     axes.grid(True, linewidth=0.4, alpha=0.5)
 
@@ -95,7 +99,8 @@ def draw_panel(axes, name, runs, colors):
 def draw(runs, panels, output):
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    legend = 0.25 * -(-len(runs) // 3) + 0.15  # inches above the panels
+    in_row = min(len(runs), 2 * columns)
+    legend = 0.25 * -(-len(runs) // in_row) + 0.15  # inches above the panels
     figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained",
                                 figsize=(WIDTH * columns, HEIGHT * rows + legend))
     colors = [plt.get_cmap("tab10" if len(runs) <= 10 else "tab20")(i % 20) for i in range(len(runs))]
@@ -104,7 +109,7 @@ def draw(runs, panels, output):
     for axis in axes.flat[len(panels):]:
         axis.set_visible(False)
     handles = [plt.Line2D([], [], color=color, linewidth=2) for color in colors]
-    figure.legend(handles, runs, loc="outside upper center", ncols=min(3, len(runs)), fontsize=9, frameon=False)
+    figure.legend(handles, runs, loc="outside upper center", ncols=in_row, fontsize=9, frameon=False)
     try:
         figure.savefig(output, dpi=110)
     except (OSError, ValueError) as error:

@@ -111,7 +111,7 @@ def draw(runs, panels, output):
     handles = [plt.Line2D([], [], color=color, linewidth=2) for color in colors]
     figure.legend(handles, runs, loc="outside upper center", ncols=in_row, fontsize=9, frameon=False)
     try:
-        figure.savefig(output, dpi=110)
+        figure.savefig(output, dpi=100)
     except (OSError, ValueError) as error:
         raise Failure(f"{output}: {error}") from error
 

@@ -83,3 +83,14 @@ static void check_column_sum(const facet_rows *rows) {
 Test(rows, column_sum) {
   for_each(check_column_sum);
 }
+
+static void check_add_relu(const facet_rows *rows) {
+  facet_real x[] = {1, -2, 3, -4, 5, -6}, b[] = {1, 1, -4}, nan[] = {(facet_real)NAN};
+  rows->add_relu(2, 3, b, x);
+  cr_assert(!memcmp(x, (facet_real[]){2, 0, 0, 0, 6, 0}, sizeof x));
+  rows->add_relu(1, 1, b, nan);
+  cr_assert(isnan((double)nan[0]), "NaN stays");
+}
+Test(rows, add_relu) {
+  for_each(check_add_relu);
+}

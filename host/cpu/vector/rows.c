@@ -85,6 +85,14 @@ static void rows_product(bool transpose_a, bool add, int64_t m, int64_t n, int64
   for (; j < n; j++) columns(0, 0, &s, a, b + j, c + j);
 }
 
+static void rows_add_relu(int64_t rows, int64_t n, const facet_real *restrict b, facet_real *restrict x) {
+  for (int64_t row = 0; row < rows; row++, x += n)
+    for (int64_t j = 0; j < n; j++) {
+      facet_real y = x[j] + b[j];
+      x[j] = y < 0 ? 0 : y; /* NaN stays */
+    }
+}
+
 static void rows_column_sum(int64_t rows, int64_t n, const facet_real *restrict x, facet_real *restrict out) {
   for (int64_t row = 0; row < rows; row++, x += n)
     for (int64_t j = 0; j < n; j++) out[j] += x[j];
@@ -93,5 +101,6 @@ static void rows_column_sum(int64_t rows, int64_t n, const facet_real *restrict 
 extern const facet_rows PASTE(facet_rows_, FACET_ISA);
 const facet_rows PASTE(facet_rows_, FACET_ISA) = {
     .product = rows_product,
+    .add_relu = rows_add_relu,
     .column_sum = rows_column_sum,
 };

@@ -13,8 +13,7 @@
 /* Sorted rows between asking for a window and copying it. */
 #define PREFETCH 12
 
-/* Ids of a window that are asked for: behind 16 lines in a row the processor goes on by itself, and more of them would only
- * wait for each other (1.2 times the rate of windows of 512 and 5,000). */
+/* Ids of a window that are asked for: behind 16 lines in a row the processor goes on by itself. */
 #define PREFETCH_IDS 256
 
 typedef enum column_type { COLUMN_INT32, COLUMN_INT64, COLUMN_FLOAT } column_type;

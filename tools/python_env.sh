@@ -6,9 +6,11 @@ set -euo pipefail
 requirements=$(cd "$(dirname "$0")" && pwd)/requirements.txt
 environment=${XDG_CACHE_HOME:-$HOME/.cache}/facet/venv-$(sha256sum <"$requirements" | cut -c1-12)
 
+mkdir -p "$(dirname "$environment")"
+exec 9>"$environment.lock" # a second caller waits: it would remove what the first installs
+flock 9
 if ! cmp -s "$requirements" "$environment/requirements.txt"; then
   rm -rf "$environment"
-  mkdir -p "$(dirname "$environment")"
   log=$environment.log
   { python3 -m venv "$environment" && "$environment/bin/pip" install --disable-pip-version-check --retries 1 --timeout 15 \
       -r "$requirements"; } >"$log" 2>&1 || {

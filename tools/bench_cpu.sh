@@ -39,11 +39,11 @@ data() { # L USERS: the data set with histories of L events, kept from run to ru
 
 {
   echo "date       $(date -u '+%Y-%m-%d %H:%M') UTC, commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
-  echo "cpu        $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
+  echo "cpu        $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc --all) cores, ${OMP_NUM_THREADS:-$(nproc)} threads, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
   echo "vectors    $(grep -m1 '^flags' /proc/cpuinfo | grep -owE 'avx2|avx512f|avx512_bf16|amx_bf16' | tr '\n' ' ')"
   echo "facet      $($facet --version), $(cc --version | head -n 1)"
   $python -c 'import torch; print(f"torch      {torch.__version__}, " + ", ".join(x.strip(" -") for x in
-    torch.__config__.show().splitlines() if "MKL" in x and "Build" not in x))' 2>/dev/null
+    torch.__config__.show().splitlines() if "Math Kernel" in x or "MKL-DNN" in x))' 2>/dev/null
 } | tee $directory/machine.txt
 
 for length in "${lengths[@]}"; do

@@ -49,16 +49,26 @@ readers=(host/base/{yaml,yaml_node,options,arguments}.c host/train/{config,check
 if [ "$mode" = coverage ]; then
   flags="-fprofile-instr-generate -fcoverage-mapping"
   build build/fuzz-coverage -DCMAKE_C_FLAGS="$flags" -DCMAKE_EXE_LINKER_FLAGS="$flags"
-  objects=() profiles=()
+  programs=() profiles=()
   for target in "${targets[@]}"; do
     program=build/fuzz-coverage/tests/fuzz_$target profile=$temporary/$target.profile
-    LLVM_PROFILE_FILE=$profile "$program" "tests/fuzz/corpus/$target" "build/fuzz/corpus/$target" >/dev/null 2>&1
-    objects+=(-object "$program")
+    LLVM_PROFILE_FILE=$profile "$program" "tests/fuzz/corpus/$target" "build/fuzz/corpus/$target" >"$temporary/out" 2>&1 ||
+      { tail -n 5 "$temporary/out" && exit 1; }
+    programs+=("$program")
     profiles+=("$profile")
   done
   llvm-profdata-14 merge -o "$temporary/all" "${profiles[@]}"
-  llvm-cov-14 report "${objects[@]}" -instr-profile "$temporary/all" "${readers[@]}" 2>/dev/null |
-    awk '/\.c / || /^TOTAL/ { printf "%-36s %8s lines  %8s of branches\n", $1, $10, $13 }'
+  # a line of the report: name, then of regions, functions, lines and branches the number, those missed and the share
+  llvm-cov-14 report "${programs[0]}" "${programs[@]/#/--object=}" -instr-profile "$temporary/all" |
+    awk -v readers="${readers[*]}" '
+      function row(name, n, missed, branches, branches_missed) {
+        printf "%-38s %5d lines %6.1f %%  %5d branches %6.1f %%\n", name, n, 100 * (1 - missed / n), branches,
+               100 * (1 - branches_missed / branches)
+      }
+      BEGIN { split(readers, list, " "); for (i in list) wanted[list[i]] = 1 }
+      { sub(/^.*host\//, "host/") }
+      $1 in wanted { row($1, $8, $9, $11, $12); lines += $8; missed += $9; branches += $11; branches_missed += $12 }
+      END { row("all readers", lines, missed, branches, branches_missed) }'
   exit 0
 fi
 

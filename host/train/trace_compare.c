@@ -70,7 +70,7 @@ static facet_status open_trace(trace_file *t, const char *path) {
   FACET_TRY(facet_hdf5_check_format(t->file, "trace", 1));
   FACET_TRY(facet_arena_create(&t->arena));
   FACET_TRY(list(t, ""));
-  qsort(t->item, (size_t)t->n, sizeof *t->item, by_index);
+  if (t->n > 0) qsort(t->item, (size_t)t->n, sizeof *t->item, by_index);
   return FACET_OK;
 }
 

@@ -136,11 +136,11 @@ static void poke(hid_t file, recipe *r) {
   const hid_t type = H5Dget_type(set), space = H5Dget_space(set);
   const size_t width = H5Tget_size(type), n = (size_t)H5Sget_simple_extent_npoints(space);
   const size_t first = (size_t)take(r, 1), count = 1 + (size_t)take(r, 1) % 8;
-  const int64_t value = (int64_t)take(r, 8), step = (int8_t)take(r, 1);
+  const uint64_t value = take(r, 8), step = (uint64_t)(int8_t)take(r, 1);
   char *data = n > 0 && n < 100000 && H5Tget_class(type) <= H5T_FLOAT ? calloc(n, width) : NULL;
   if (data && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0) {
     for (size_t i = 0; i < count; i++) {
-      const int64_t element = value + step * (int64_t)(i);
+      const uint64_t element = value + step * i;
       memcpy(data + (first + i) % n * width, &element, width < 8 ? width : 8);
     }
     H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data);

@@ -69,14 +69,13 @@ static facet_status verify_floats(const verifier *v, facet_column *column, const
   return FACET_OK;
 }
 
-/* Times are not negative; groups are any number. */
+/* Times are not negative; groups are any number, which must be readable. */
 static facet_status verify_int64s(const verifier *v, facet_column *column, const facet_feature *feature) {
   const int64_t n_rows = facet_column_n_rows(column);
-  if (feature->role == FACET_ROLE_GROUP) return FACET_OK;
   for (int64_t first = 0; first < n_rows; first += BLOCK) {
     const int64_t n = block_at(first, n_rows);
     FACET_TRY(facet_column_read_int64(column, first, n, v->ints));
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && feature->role == FACET_ROLE_TIME; i++)
       if (v->ints[i] < 0) FAIL_ROW(column, first + i, "time %" PRId64 ", expected 0 or more", v->ints[i]);
   }
   return FACET_OK;

@@ -70,6 +70,30 @@ Test(shard_bad, truncated_files) {
   }
 }
 
+/* The library would crash on it. */
+Test(shard_bad, a_chunk_too_short_for_its_checksum) {
+  const hsize_t first = 0;
+  fixture_write(&f, path, false);
+  foreign_restore(path, "/samples/weight", -1, FOREIGN_CHECKSUM, 4);
+  const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), set = H5Dopen2(file, "/samples/weight", H5P_DEFAULT);
+  cr_assert(H5Dwrite_chunk(set, H5P_DEFAULT, 0, &first, 2, "ab") >= 0);
+  H5Dclose(set), H5Fclose(file);
+  EXPECT_ERROR(FACET_ERROR_DATA, check(), path,
+               "/samples/weight: has a chunk at row 0 that is too short for its checksum");
+}
+
+Test(shard_bad, a_checksum_before_another_filter) {
+  const hsize_t rows = 6, chunk = 4;
+  fixture_write(&f, path, false);
+  const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), space = H5Screate_simple(1, &rows, NULL);
+  const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+  cr_assert((H5Pset_chunk(creation, 1, &chunk) | H5Pset_fletcher32(creation) | H5Pset_deflate(creation, 1)) >= 0);
+  const hid_t set = H5Dcreate2(file, "other", H5T_IEEE_F32LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+  cr_assert(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, f.weight) >= 0);
+  H5Dclose(set), H5Pclose(creation), H5Sclose(space), H5Fclose(file);
+  EXPECT_ERROR(FACET_ERROR_DATA, check(), path, "/other: uses fletcher32 before another filter, expected it last");
+}
+
 /* Any byte may be damaged: the shard is refused, or the byte belongs to a value that is still possible, or to nothing. */
 Test(shard_bad, damaged_bytes_do_no_harm) {
   char *content;

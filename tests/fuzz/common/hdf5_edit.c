@@ -149,6 +149,26 @@ static void poke(hid_t file, recipe *r) {
   H5Sclose(space), H5Tclose(type), H5Dclose(set);
 }
 
+/* Stored bytes of a chunk, compressed or not, and the mask of filters that are said to have been skipped. */
+static void poke_chunk(hid_t file, recipe *r) {
+  const hid_t set = H5Dopen2(file, take_object(r), H5P_DEFAULT);
+  if (set < 0) return;
+  const hid_t creation = H5Dget_create_plist(set);
+  const uint64_t row = take(r, 1), at = take(r, 2), value = take(r, 2);
+  uint32_t skipped = 0, mask = (uint32_t)take(r, 1);
+  uint8_t bytes[4096] = {0};
+  hsize_t chunk[8] = {1}, offset[8] = {0}, n_bytes = 0;
+  const bool is_chunked = H5Pget_layout(creation) == H5D_CHUNKED && H5Pget_chunk(creation, 8, chunk) > 0;
+  offset[0] = row % 8 * chunk[0];
+  if (is_chunked && H5Dget_chunk_storage_size(set, offset, &n_bytes) >= 0 && n_bytes > 0 && n_bytes < sizeof bytes &&
+      H5Dread_chunk(set, H5P_DEFAULT, offset, &skipped, bytes) >= 0) {
+    memcpy(bytes + at % n_bytes, &value, n_bytes - at % n_bytes < 2 ? 1 : 2);
+    if (at % 8 == 0) n_bytes = 1 + at / 8 % (sizeof bytes - 1);
+    H5Dwrite_chunk(set, H5P_DEFAULT, mask < 128 ? skipped : mask % 8, offset, (size_t)n_bytes, bytes);
+  }
+  H5Pclose(creation), H5Dclose(set);
+}
+
 static hid_t make_creation(recipe *r, int rank, const hsize_t *dims) {
   const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
   const uint64_t how = take(r, 1) % 8, filters = take(r, 1), rows = 1 + take(r, 1) % 16;
@@ -235,12 +255,15 @@ static void set_attribute(hid_t file, recipe *r) {
 }
 
 static void apply(hid_t file, recipe *r) {
-  for (int i = 0; i < MAX_CHANGES && r->n_bytes > 0; i++) {
-    const uint64_t kind = take(r, 1) % 8;
+  bool is_over = false; /* a damaged chunk is read by facet alone */
+  for (int i = 0; i < MAX_CHANGES && r->n_bytes > 0 && !is_over; i++) {
+    const uint64_t byte = take(r, 1), kind = byte < 248 ? byte % 8 : 8;
     if (kind < 3) poke(file, r);
     if (kind == 3 || kind == 4) replace(file, r);
     if (kind == 5) link_object(file, r);
-    if (kind > 5) set_attribute(file, r);
+    if (kind == 6 || kind == 7) set_attribute(file, r);
+    if (kind == 8) poke_chunk(file, r);
+    is_over = kind == 8;
   }
 }
 
@@ -268,12 +291,15 @@ void fuzz_hdf5_seeds(fuzz_emit emit) {
       continue;
     }
     emit(names[i], &i, 1);
-    for (int o = 0; o < n_objects && i % 2 == 0; o++) { /* of each object an element, then a shape */
+    for (int o = 0; o < n_objects && (i == 0 || i == 3); o++) { /* of each object an element, then a shape */
       char name[64];
+      const uint8_t damaged[] = {i, 248, (uint8_t)o, 0, 9, 0, 1, 2, 0};
       const uint8_t poked[] = {i, 0, (uint8_t)o, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1},
                     replaced[] = {i, 3, (uint8_t)o, 1, 1, 0, 0, 6, 5, 0, 4};
       snprintf(name, sizeof name, "%s-element-%d", names[i], o);
       emit(name, poked, sizeof poked);
+      snprintf(name, sizeof name, "%s-chunk-%d", names[i], o);
+      if (i == 3) emit(name, damaged, sizeof damaged);
       snprintf(name, sizeof name, "%s-shape-%d", names[i], o);
       emit(name, replaced, sizeof replaced);
     }

@@ -64,5 +64,10 @@ static void run(const uint8_t *data, size_t n_bytes) {
   FUZZ_CHECK(is_shown || !is_sound, "a shard that was verified cannot be inspected");
 }
 
-const fuzz_target fuzz = {
-    .max_bytes = 256, .is_hdf5 = true, .begin = begin, .run = run, .end = end, .seeds = fuzz_hdf5_seeds};
+const fuzz_target fuzz = {.max_bytes = 256,
+                          .is_hdf5 = true,
+                          .decodes_chunks = true,
+                          .begin = begin,
+                          .run = run,
+                          .end = end,
+                          .seeds = fuzz_hdf5_seeds};

@@ -39,5 +39,10 @@ static void run(const uint8_t *data, size_t n_bytes) {
   FUZZ_CHECK(fuzz_verdict(facet_inspect_tables(&request)) || !is_sound, "verified tables cannot be inspected");
 }
 
-const fuzz_target fuzz = {
-    .max_bytes = 256, .is_hdf5 = true, .begin = begin, .run = run, .end = end, .seeds = fuzz_hdf5_seeds};
+const fuzz_target fuzz = {.max_bytes = 256,
+                          .is_hdf5 = true,
+                          .decodes_chunks = true,
+                          .begin = begin,
+                          .run = run,
+                          .end = end,
+                          .seeds = fuzz_hdf5_seeds};

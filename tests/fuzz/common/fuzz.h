@@ -20,6 +20,7 @@ typedef void (*fuzz_emit)(const char *name, const void *data, size_t n_bytes);
 typedef struct fuzz_target {
   size_t max_bytes;    /* of an input made by the mutator; 0: what libFuzzer allows */
   bool is_hdf5;        /* inputs may be HDF5 files: mutated in place, with their checksums made right again */
+  bool decodes_chunks; /* reads compressed columns, which facet decodes without the library */
   void (*begin)(void); /* once, before the first input; NULL: nothing to prepare */
   void (*run)(const uint8_t *data, size_t n_bytes);
   void (*end)(void); /* NULL: nothing to release */

@@ -13,9 +13,9 @@ import sys
 from typing import NamedTuple
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
-RATES, SEEDS = ("0.003", "0.01"), (1, 2, 3)
+RATES, SEEDS = ("0.001", "0.003", "0.01"), (1, 2, 3)
 STUDENT_T = 4.303  # 97.5 % quantile with two degrees of freedom, for three seeds
-BATCH, EVALUATIONS, PATIENCE = 256, 4, 2
+BATCH, EVALUATIONS, PATIENCE = 256, 6, 2
 COMMON = {"model.mlp": "[128, 64]", "model.activation": "dice", "model.batch_norm": "true", "model.dropout": "0",
           "train.batch_size": BATCH, "train.epochs": 1000, "train.early_stop": PATIENCE, "train.monitor": "auc",
           "train.threads": 1, "train.keep_checkpoints": 1, "data.test": ""}
@@ -40,10 +40,10 @@ class Row(NamedTuple):
     like: str = ""  # takes the learning rate that was chosen for this row
 
 
-SETS = [Set("synthetic", "datasets/synthetic/demo.yaml", "", 50, 400, 10000, 30000),
-        Set("ml-100k", "datasets/ml-100k/convert.yaml", "ml-100k", 20, 300, 0, 0),
-        Set("amazon-sports", "datasets/amazon-sports/convert.yaml", "amazon-sports", 20, 300, 10000, 30000),
-        Set("mind-small", "datasets/mind-small/convert.yaml", "mind-small-5k", 20, 300, 10000, 30000)]
+SETS = [Set("synthetic", "datasets/synthetic/demo.yaml", "", 50, 1500, 10000, 30000),
+        Set("ml-100k", "datasets/ml-100k/convert.yaml", "ml-100k", 20, 1500, 0, 0),
+        Set("amazon-sports", "datasets/amazon-sports/convert.yaml", "amazon-sports", 20, 1500, 10000, 30000),
+        Set("mind-small", "datasets/mind-small/convert.yaml", "mind-small-5k", 20, 600, 10000, 30000)]
 REFERENCE = "diffumin"
 ROWS = [Row("mean_pooling", "mean pooling", "mean_pooling", {}),
         Row("din", "DIN", "din", {}),

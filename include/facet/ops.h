@@ -117,6 +117,14 @@ facet_tensor *facet_row_dot(facet_graph *graph, const char *name, facet_tensor *
 facet_tensor *facet_attention(facet_graph *graph, const char *name, facet_tensor *q, facet_tensor *k, facet_tensor *v,
                               facet_tensor *length, int64_t heads, int64_t n_always, double scale);
 
+/* head_linear: per head the product with the head's columns W_h [n, d/heads] of <name>.weight [n, d] (Glorot uniform).
+ *   x [B, heads, n] → [B, 1, d]: y_h = x_h W_h;   transposed: x [B, 1, d] → [B, heads, n]: y_h = x_h W_hᵀ
+ * With it the one query of a sample attends to rows that have no keys and values of their own (their maps commute with
+ * the sums over rows): q_h · (x_t W_h) = (q_h W_hᵀ) · x_t, and Σ p_t (x_t W_h) = (Σ p_t x_t) W_h. */
+facet_tensor *facet_head_linear(facet_graph *graph, const char *name, facet_tensor *x, int64_t d);
+facet_tensor *facet_head_linear_transposed(facet_graph *graph, const char *name, facet_tensor *x, int64_t n,
+                                           int64_t heads);
+
 /* random: standard normals, or with n > 0 integers 0 … n − 1 (int32), of the given shape [B, ..], from Philox with the
  * purpose "random/<name>": training (step, micro-step, position), evaluation the data set's row. Normals: element e of a
  * sample is number e mod 4 of block e/4; integers take 64 bits: half e mod 2 of block e/2. No gradient. */

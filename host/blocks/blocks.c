@@ -189,11 +189,25 @@ static facet_tensor *add_and_norm(const encoder *e, int64_t layer, int number, f
   return facet_add_norm(e->graph, name, parameters, h, x, FACET_ENCODER_NORM_EPSILON);
 }
 
-/* One layer for the rows h [B, n, d], which attend to all rows [B, slots + 1, d]. */
-static facet_tensor *encoder_layer(const encoder *e, int64_t layer, facet_tensor *h, facet_tensor *rows) {
-  facet_tensor *y = facet_attention(e->graph, layer_name(e, layer, "self.attention"), project(e, layer, "self.q", h),
-                                    project(e, layer, "self.k", rows), project(e, layer, "self.v", rows), e->length,
-                                    e->options->heads, 1, e->scale);
+/* Attention of all rows [B, slots + 1, d] to each other. */
+static facet_tensor *attend(const encoder *e, int64_t layer, facet_tensor *rows) {
+  return facet_attention(e->graph, layer_name(e, layer, "self.attention"), project(e, layer, "self.q", rows),
+                         project(e, layer, "self.k", rows), project(e, layer, "self.v", rows), e->length,
+                         e->options->heads, 1, e->scale);
+}
+
+/* The same of one row h [B, 1, d]: the maps to keys and values go to the query and to the attended sum, and its heads
+ * are queries of one attention to the rows themselves. */
+static facet_tensor *attend_one(const encoder *e, int64_t layer, facet_tensor *h, facet_tensor *rows) {
+  facet_tensor *q = facet_head_linear_transposed(e->graph, layer_name(e, layer, "self.k"),
+                                                 project(e, layer, "self.q", h), e->d, e->options->heads);
+  facet_tensor *sums =
+      facet_attention(e->graph, layer_name(e, layer, "self.attention"), q, rows, rows, e->length, 1, 1, e->scale);
+  return facet_head_linear(e->graph, layer_name(e, layer, "self.v"), sums, e->d);
+}
+
+/* What follows the attention y in a layer for the rows h [B, n, d]. */
+static facet_tensor *encoder_layer(const encoder *e, int64_t layer, facet_tensor *h, facet_tensor *y) {
   h = add_and_norm(e, layer, 1, h, project(e, layer, "self.o", y));
   if (e->options->cross) {
     facet_tensor *value = project(e, layer, "cross.v", e->options->cross);
@@ -250,8 +264,11 @@ facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_te
   const encoder e = {
       .graph = graph, .name = name, .options = options, .d = d, .length = length, .scale = 1 / sqrt(keys)};
   facet_tensor *rows = encoder_rows(&e, target, events, slots);
-  for (int64_t layer = 0; layer + 1 < options->n_layers; layer++) rows = encoder_layer(&e, layer, rows, rows);
-  facet_tensor *h = encoder_layer(&e, options->n_layers - 1, first_row(&e, rows), rows);
+  for (int64_t layer = 0; layer + 1 < options->n_layers; layer++)
+    rows = encoder_layer(&e, layer, rows, attend(&e, layer, rows));
+  const int64_t last = options->n_layers - 1;
+  facet_tensor *h = first_row(&e, rows);
+  h = encoder_layer(&e, last, h, attend_one(&e, last, h, rows));
   if (!h) return NULL;
   return facet_reshape(graph, name, h, *t);
 }

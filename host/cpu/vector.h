@@ -13,6 +13,7 @@
 #include "cpu/lanes.h"
 #include "cpu/norms.h"
 #include "cpu/rows.h"
+#include "cpu/scatter.h"
 #include "facet/real.h"
 #include "facet/status.h"
 
@@ -72,6 +73,7 @@ typedef struct facet_vector {
 
   const facet_norms *norms;        /* of LayerNorm, BatchNorm and Dice */
   const facet_rows *rows;          /* products of small matrices */
+  const facet_scatter *scatter;    /* sums of rows by slot */
   const facet_attend *attend;      /* attention of many queries */
   const facet_lane_kernels *lanes; /* kernels on sample lanes */
   /* The same with products of factors in bf16, for CPUs with AVX512-BF16 (facet_vector_lanes); NULL: none. */

@@ -135,6 +135,10 @@ static facet_status allocate_host(facet_executor *executor) {
   FACET_TRY(FACET_ALLOC(executor->monitor, graph->monitors.n, "monitors"));
   FACET_TRY(FACET_ALLOC(executor->row, graph->batch_size, "rows"));
   for (int64_t i = 0; i < graph->batch_size; i++) executor->row[i] = i;
+  FACET_TRY(FACET_ALLOC(executor->table, graph->n_constants, "tables"));
+  for (int i = 0; i < graph->n_constants; i++)
+    if (graph->constant[i]->kind == FACET_TENSOR_TABLE)
+      executor->table[executor->n_tables++] = facet_parameters_table(graph->parameters, graph->constant[i]->index);
   return FACET_OK;
 }
 
@@ -222,6 +226,7 @@ void facet_executor_destroy(facet_executor **executor) {
   facet_memory_free(e->loss);
   facet_memory_free(e->monitor);
   facet_memory_free(e->row);
+  facet_memory_free(e->table);
   facet_memory_free(e);
   *executor = NULL;
 }
@@ -366,7 +371,6 @@ facet_status facet_executor_forward(facet_executor *executor, const facet_batch 
 /* ---- backward ---------------------------------------------------------------------------------------------------- */
 
 facet_status facet_executor_backward(facet_executor *executor, double seed) {
-  const facet_graph *graph = executor->graph;
   const facet_plan *plan = executor->plan;
   FACET_CHECK(plan->n_steps > plan->n_nodes, FACET_ERROR_INTERNAL, "the executor was made without backward");
   FACET_CHECK(executor->ran, FACET_ERROR_INTERNAL, "backward without a forward before it");
@@ -374,9 +378,7 @@ facet_status facet_executor_backward(facet_executor *executor, double seed) {
   for (int64_t step = plan->n_nodes; step < plan->n_steps; step++) FACET_TRY(facet_executor_step(executor, step, seed));
   FACET_TRY(executor->device->backend->synchronize(executor->device));
   const double start = facet_clock();
-  for (int i = 0; i < graph->n_constants; i++)
-    if (graph->constant[i]->kind == FACET_TENSOR_TABLE)
-      FACET_TRY(facet_table_reduce(facet_parameters_table(graph->parameters, graph->constant[i]->index)));
+  FACET_TRY(facet_table_reduce(executor->table, executor->n_tables));
   executor->reduce_seconds += facet_clock() - start;
   return FACET_OK;
 }

@@ -20,7 +20,9 @@ struct facet_executor {
   double *seed_weight;    /* [n_buffers] of a loss's gradient: the weight of the loss; 0 for others */
   double *loss, *monitor; /* of the last forward */
   facet_run run;
-  int64_t *row;          /* [B] 0 … B − 1: rows of a run without a batch */
+  int64_t *row;        /* [B] 0 … B − 1: rows of a run without a batch */
+  facet_table **table; /* [n_tables] of the program */
+  int n_tables;
   bool ran;              /* a forward has been run */
   double reduce_seconds; /* of facet_table_reduce in all backwards so far, for facet bench */
 };

@@ -5,13 +5,16 @@
 #include "facet/table.h"
 
 #define FACET_TABLE_MAX_EMISSIONS 256 /* uses of one table in a program */
+#define FACET_TABLE_MAX_THREADS 256   /* that sum gradients */
 
 /* Pairs first … first + n − 1 of the micro-batch; arrays as given to facet_table_emit. */
-typedef struct facet_table_emission {
+typedef struct facet_table_emission facet_table_emission;
+struct facet_table_emission {
   const int32_t *slot;
   int64_t first, n, group, stride;
   const facet_real *gradient, *scale;
-} facet_table_emission;
+  const facet_table_emission *leader; /* in a reduction: the first emission of the same rows of gradients */
+};
 
 typedef struct facet_table_state_rows {
   char *name;
@@ -33,6 +36,8 @@ struct facet_table {
   uint32_t *rank;                 /* of a word: touched slots before it */
   facet_sparse_gradient gradient; /* of the update */
   facet_sparse_gradient micro;    /* of a micro-batch after the first; no arrays where accumulate = 1 */
+  facet_sparse_gradient *sums;    /* in a reduction: which of the two it fills */
+  uint32_t bound[FACET_TABLE_MAX_THREADS + 1]; /* in a reduction: thread t sums slots bound[t] … bound[t + 1] − 1 */
   size_t reserved_bytes;
 };
 

@@ -3,7 +3,7 @@
  *
  * Every use goes through facet_table_resolve(ids) → slots, then rows[slot]. A replicated table (the only kind so far)
  * resolves to itself: slot = id. Backward emits (slot, gradient) pairs; after each micro-batch they are grouped by slot,
- * summed per slot in order of emission, and merged into the accumulated sparse gradient of the update. */
+ * summed per slot, and merged into the accumulated sparse gradient of the update. */
 #ifndef FACET_TABLE_H
 #define FACET_TABLE_H
 
@@ -32,8 +32,10 @@ facet_status facet_table_resolve(facet_table *table, const int32_t *ids, int64_t
 facet_status facet_table_emit(facet_table *table, const int32_t *slot, int64_t n, int64_t group,
                               const facet_real *gradient, int64_t stride, const facet_real *scale);
 
-/* Sorts and sums the emitted pairs and merges them into the accumulated gradient of this update. */
-facet_status facet_table_reduce(facet_table *table);
+/* Sums the emitted pairs of n tables and merges them into the accumulated gradients of this update. The order of a sum
+ * depends on the emissions of these tables alone, not on the number of threads. Emissions whose gradients lie side by side
+ * in the rows of one matrix, of whatever tables, read it once. */
+facet_status facet_table_reduce(facet_table *const *table, int n);
 
 /* The accumulated gradient: unique slots, ascending, and their rows. */
 typedef struct facet_sparse_gradient {

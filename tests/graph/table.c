@@ -2,6 +2,7 @@
 #include "facet/table.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,11 +53,11 @@ Test(table, sums_emissions) {
   facet_real g[] = {1, 2, 3, 4, 5, 6, 7, 8}, g_bag[] = {10, 20, 30, 40}, scale[] = {0.5f, 1};
   emit(table, single, 4, 1, g, NULL);
   emit(table, bag, 4, 2, g_bag, scale);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
   expect(table, 3, (int32_t[]){2, 7, 8}, (facet_real[]){5 + 5, 6 + 10, 1 + 7 + 30, 2 + 8 + 40, 5, 10});
   facet_table_clear_gradient(table);
   expect(table, 0, NULL, NULL);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK); /* nothing emitted */
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK); /* nothing emitted */
   expect(table, 0, NULL, NULL);
   facet_table_destroy(&table);
 }
@@ -65,18 +66,18 @@ Test(table, merges_micro_batches) {
   facet_table *table = make_table(100, 1, 4, 3);
   facet_real one[] = {1, 2, 3, 4}, ten[] = {10, 20, 30, 40}, hundred[] = {100};
   emit(table, (int32_t[]){5, 50, 5, 99}, 4, 1, one, NULL);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
   emit(table, (int32_t[]){1, 50, 60, 50}, 4, 1, ten, NULL);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
   emit(table, (int32_t[]){99}, 1, 1, hundred, NULL);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
   expect(table, 5, (int32_t[]){1, 5, 50, 60, 99}, (facet_real[]){10, 4, 62, 30, 104});
   facet_table_clear_gradient(table);
   emit(table, (int32_t[]){0, 0}, 2, 1, one, NULL);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
   expect(table, 0, NULL, NULL);
   emit(table, (int32_t[]){3}, 1, 1, one, NULL);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
   expect(table, 1, (int32_t[]){3}, (facet_real[]){1});
   facet_table_destroy(&table);
 }
@@ -106,7 +107,7 @@ Test(table, many_pairs) {
     facet_table *table = make_table(MANY_ROWS, MANY_WIDTH, MANY, 1);
     emit(table, slot, 50000, 1, g, scale);
     emit(table, slot + 50000, MANY - 50000, 1, g + 50000 * MANY_WIDTH, scale + 50000);
-    cr_assert_eq(facet_table_reduce(table), FACET_OK);
+    cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
     const facet_sparse_gradient *gradient = facet_table_gradient(table);
     int64_t k = 0;
     for (int64_t s = 1; s < MANY_ROWS; s++) {
@@ -133,6 +134,54 @@ Test(table, many_pairs) {
     facet_table_destroy(&table);
   }
   free(slot), free(g), free(scale), free(expected), free(touched);
+}
+
+enum { SIDE = 9000, SIDE_ROWS = 700, SIDE_STRIDE = 3 + 8 + 3 };
+
+/* One gradient with the fields of two tables, the first of which has two of them; and a second, smaller gradient whose
+ * bags have means. Against plain sums, and with other numbers of threads bit for bit. */
+Test(table, fields_side_by_side) {
+  int32_t *slot = malloc(3 * SIDE * sizeof *slot);
+  facet_real *g = malloc((size_t)SIDE * SIDE_STRIDE * sizeof *g), scale[SIDE / 3];
+  double *expected[] = {calloc(SIDE_ROWS * 3, sizeof(double)), calloc(SIDE_ROWS * 8, sizeof(double))};
+  facet_real *first[2] = {NULL};
+  const int64_t width[] = {3, 8};
+  facet_rng_key key = facet_rng_key_make(2, "fields");
+  for (int64_t i = 0; i < 3 * SIDE; i++) {
+    uint64_t word = facet_rng_word64(key, (uint64_t)i);
+    slot[i] = word % 3 == 0 ? (int32_t)(word / 3 % 5) : (int32_t)(word / 3 % SIDE_ROWS);
+  }
+  for (int64_t i = 0; i < (int64_t)SIDE * SIDE_STRIDE; i++) g[i] = (facet_real)facet_rng_normal(key, (uint64_t)i);
+  for (int64_t i = 0; i < SIDE / 3; i++) scale[i] = g[i];
+  for (int64_t i = 0; i < SIDE; i++) {
+    for (int64_t j = 0; j < 3; j++) expected[0][slot[i] * 3 + j] += (double)g[i * SIDE_STRIDE + j];
+    for (int64_t j = 0; j < 8; j++) expected[1][slot[SIDE + i] * 8 + j] += (double)g[i * SIDE_STRIDE + 3 + j];
+    for (int64_t j = 0; j < 3; j++) expected[0][slot[2 * SIDE + i] * 3 + j] += (double)g[i * SIDE_STRIDE + 11 + j];
+    for (int64_t j = 0; j < 8; j++) expected[1][slot[i] * 8 + j] += (double)scale[i / 3] * (double)g[i / 3 * 8 + j];
+  }
+  for (int n_threads = 1; n_threads <= 3; n_threads++) {
+    omp_set_num_threads(n_threads);
+    facet_table *table[] = {make_table(SIDE_ROWS, 3, 2 * SIDE, 1), make_table(SIDE_ROWS, 8, 2 * SIDE, 1)};
+    cr_assert_eq(facet_table_emit(table[0], slot, SIDE, 1, g, SIDE_STRIDE, NULL), FACET_OK);
+    cr_assert_eq(facet_table_emit(table[0], slot + 2 * SIDE, SIDE, 1, g + 11, SIDE_STRIDE, NULL), FACET_OK);
+    cr_assert_eq(facet_table_emit(table[1], slot + SIDE, SIDE, 1, g + 3, SIDE_STRIDE, NULL), FACET_OK);
+    cr_assert_eq(facet_table_emit(table[1], slot, SIDE, 3, g, 8, scale), FACET_OK);
+    cr_assert_eq(facet_table_reduce(table, 2), FACET_OK);
+    for (int t = 0; t < 2; t++) {
+      const facet_sparse_gradient *gradient = facet_table_gradient(table[t]);
+      const size_t bytes = (size_t)(gradient->n * width[t]) * sizeof *gradient->rows;
+      cr_assert_eq(gradient->n, SIDE_ROWS - 1);
+      for (int64_t i = 0; i < gradient->n * width[t]; i++)
+        cr_assert(fabs((double)gradient->rows[i] - expected[t][width[t] + i]) < 1e-3,
+                  "table %d, element %lld: %g, not %g", t, (long long)i, (double)gradient->rows[i],
+                  expected[t][width[t] + i]);
+      if (!first[t]) memcpy(first[t] = malloc(bytes), gradient->rows, bytes);
+      cr_assert(!memcmp(first[t], gradient->rows, bytes), "%d threads have other bits than one", n_threads);
+      facet_table_destroy(&table[t]);
+    }
+  }
+  free(slot), free(g);
+  for (int t = 0; t < 2; t++) free(expected[t]), free(first[t]);
 }
 
 Test(table, state) {
@@ -168,8 +217,8 @@ Test(table, errors) {
   cr_assert_neq(facet_table_emit(table, slot, 1, 1, g, facet_table_width(table), NULL), FACET_OK,
                 "emitted more than reserved");
   cr_assert(strstr(facet_error_get()->message, "table items"), "%s", facet_error_get()->message);
-  cr_assert_eq(facet_table_reduce(table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
   emit(table, slot, 1, 1, g, NULL);
-  cr_assert_neq(facet_table_reduce(table), FACET_OK, "a second micro-batch where one was reserved");
+  cr_assert_neq(facet_table_reduce(&table, 1), FACET_OK, "a second micro-batch where one was reserved");
   facet_table_destroy(&table);
 }

@@ -391,7 +391,7 @@ static facet_real *snapshot(fixture *f, int64_t *n_out) {
     if (f->call.d_in[i]) memcpy(all + n, f->call.d_in[i], (size_t)m * sizeof *all);
     n += m;
     if (!f->call.table[i]) continue;
-    cr_assert_eq(facet_table_reduce(f->call.table[i]), FACET_OK);
+    cr_assert_eq(facet_table_reduce(&f->call.table[i], 1), FACET_OK);
     const facet_sparse_gradient *gradient = facet_table_gradient(f->call.table[i]);
     int64_t width = facet_table_width(f->call.table[i]);
     for (int64_t k = 0; k < gradient->n; k++) {
@@ -568,7 +568,7 @@ static void check_gradients(fixture *f) {
     if (f->d_in[i].memory) memcpy(analytic, data(&f->d_in[i]), (size_t)n * sizeof *analytic);
     facet_table *table = f->call.table[i];
     if (table) {
-      cr_assert_eq(facet_table_reduce(table), FACET_OK);
+      cr_assert_eq(facet_table_reduce(&table, 1), FACET_OK);
       const facet_sparse_gradient *gradient = facet_table_gradient(table);
       int64_t width = facet_table_width(table);
       for (int64_t r = 0; r < gradient->n; r++)

@@ -78,7 +78,7 @@ static void set_gradients(fixture *f, int s) {
     for (int j = 0; j < WIDTH; j++) rows[r * WIDTH + j] = (facet_real)gradient(s, 20 + touched[s][r] * WIDTH + j);
   }
   cr_assert_eq(facet_table_emit(f->table, slot, n, 1, rows, facet_table_width(f->table), NULL), FACET_OK);
-  cr_assert_eq(facet_table_reduce(f->table), FACET_OK);
+  cr_assert_eq(facet_table_reduce(&f->table, 1), FACET_OK);
 }
 
 static double apply(fixture *f, int s, double scale) {

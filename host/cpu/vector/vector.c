@@ -247,6 +247,7 @@ static void vector_adagrad(const facet_adagrad_step *step, int64_t n, const face
 #define TEXT(a) TEXT_(a)
 
 extern const facet_rows PASTE(facet_rows_, FACET_ISA);
+extern const facet_scatter PASTE(facet_scatter_, FACET_ISA);
 extern const facet_norms PASTE(facet_norms_, FACET_ISA);
 extern const facet_lane_kernels PASTE(facet_lanes_kernels_, FACET_ISA);
 extern const facet_attend PASTE(facet_attend_, FACET_ISA);
@@ -275,6 +276,7 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .adam = vector_adam,
     .adagrad = vector_adagrad,
     .rows = &PASTE(facet_rows_, FACET_ISA),
+    .scatter = &PASTE(facet_scatter_, FACET_ISA),
     .norms = &PASTE(facet_norms_, FACET_ISA),
     .lanes = &PASTE(facet_lanes_kernels_, FACET_ISA),
     .attend = &PASTE(facet_attend_, FACET_ISA),

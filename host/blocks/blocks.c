@@ -189,11 +189,11 @@ static facet_tensor *add_and_norm(const encoder *e, int64_t layer, int number, f
   return facet_add_norm(e->graph, name, parameters, h, x, FACET_ENCODER_NORM_EPSILON);
 }
 
-/* Attention of all rows [B, slots + 1, d] to each other. */
+/* Attention of the rows [B, slots + 1, d] to each other; those beyond the length get zeros, and nobody reads them. */
 static facet_tensor *attend(const encoder *e, int64_t layer, facet_tensor *rows) {
-  return facet_attention(e->graph, layer_name(e, layer, "self.attention"), project(e, layer, "self.q", rows),
-                         project(e, layer, "self.k", rows), project(e, layer, "self.v", rows), e->length,
-                         e->options->heads, 1, e->scale);
+  return facet_self_attention(e->graph, layer_name(e, layer, "self.attention"), project(e, layer, "self.q", rows),
+                              project(e, layer, "self.k", rows), project(e, layer, "self.v", rows), e->length,
+                              e->options->heads, 1, e->scale);
 }
 
 /* The same of one row h [B, 1, d]: the maps to keys and values go to the query and to the attended sum, and its heads

@@ -4,7 +4,8 @@
  *   S = scale · q kᵀ,   P = softmax of the rows of S,   y = P v
  *   dv += Pᵀ dy,   dP = dy vᵀ,   dS = scale · P ⊙ (dP − rowsum(P ⊙ dP)),   dq += dS k,   dk += dSᵀ q
  *
- * n = 0 gives y = 0 and no gradient. Masked keys and values are never read.
+ * n = 0 gives y = 0 and no gradient. Masked keys and values are never read. In self-attention (Lq = Lk) neither are the
+ * queries of masked rows, which get y = 0.
  * saved: max and 1/Σ of each row of exp(S − max). P is computed again in backward, so that memory does not grow with
  * Lq · Lk; this costs one product of five.
  * scratch: what a kernel works in (cpu/attend.h), for each of a number of blocks of (sample, head) pairs that depends on
@@ -18,6 +19,7 @@
 typedef struct facet_attention_params {
   int64_t heads, n_always;
   double scale;
+  bool self;
 } facet_attention_params;
 
 enum { MAX_BLOCKS = 64 };
@@ -52,6 +54,8 @@ static facet_status attention_shape(facet_op_rule *rule) {
   FACET_OP_CHECK(
       rule, q->rank == 3 && k->rank == 3 && facet_shape_equal(k, v) && q->dim[0] == k->dim[0] && q->dim[2] == k->dim[2],
       "q is %s, k %s and v %s, expected [B, Lq, d] and twice [B, Lk, d]", text_q, text_k, text_v);
+  FACET_OP_CHECK(rule, !params->self || facet_shape_equal(q, k), "q is %s and k %s, expected the same rows in both",
+                 text_q, text_k);
   FACET_OP_CHECK(rule, params->heads >= 1 && q->dim[2] % params->heads == 0, "%lld heads do not divide q %s",
                  (long long)params->heads, text_q);
   FACET_OP_CHECK(rule, params->n_always >= 0, "n_always is %lld, expected at least 0", (long long)params->n_always);
@@ -70,7 +74,7 @@ static facet_status attention_shape(facet_op_rule *rule) {
   return FACET_OK;
 }
 
-/* All keys counted. */
+/* All rows counted. */
 static void attention_cost(const facet_op_rule *rule, facet_cost *cost) {
   attention_sizes s = sizes_of(rule->in_shape, rule->params);
   double scores = (double)(s.n_pairs * s.n_queries * s.n_keys), width = (double)s.width;
@@ -95,8 +99,9 @@ static facet_attend_head head_of(const facet_op_call *call, const attention_size
   const facet_attention_params *params = call->params;
   const int64_t b = pair / s->heads, column = pair % s->heads * s->width;
   const int64_t of_queries = b * s->n_queries * s->d + column, of_keys = b * s->n_keys * s->d + column;
-  return (facet_attend_head){.n_queries = s->n_queries,
-                             .n_keys = valid_keys(call, b),
+  const int64_t n_keys = valid_keys(call, b);
+  return (facet_attend_head){.n_queries = params->self ? n_keys : s->n_queries,
+                             .n_keys = n_keys,
                              .width = s->width,
                              .stride = s->d,
                              .scale = (facet_real)params->scale,
@@ -113,10 +118,9 @@ static void clear_columns(int64_t rows, int64_t width, int64_t stride, facet_rea
 static void forward_pair(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *work) {
   const facet_attend_head head = head_of(call, s, pair);
   facet_real *y = (facet_real *)call->out[0] + (head.q - (const facet_real *)call->in[0]);
-  if (head.n_keys > 0)
-    facet_vector_get()->attend->forward(&head, work, y);
-  else
-    clear_columns(s->n_queries, s->width, s->d, y);
+  const int64_t n = head.n_keys > 0 ? head.n_queries : 0;
+  if (n > 0) facet_vector_get()->attend->forward(&head, work, y);
+  clear_columns(s->n_queries - n, s->width, s->d, y + n * s->d);
 }
 
 static void backward_pair(const facet_op_call *call, const attention_sizes *s, int64_t pair, facet_real *work) {
@@ -163,9 +167,21 @@ const facet_op facet_op_attention = {.name = "attention",
                                      .forward = attention_forward,
                                      .backward = attention_backward};
 
+static facet_tensor *add_node(facet_graph *graph, const char *name, facet_tensor *const qkv[3], facet_tensor *length,
+                              const facet_attention_params *params) {
+  return facet_graph_node(graph, &facet_op_attention, name, (facet_tensor *[]){qkv[0], qkv[1], qkv[2], length},
+                          length ? 4 : 3, params, NULL);
+}
+
 facet_tensor *facet_attention(facet_graph *graph, const char *name, facet_tensor *q, facet_tensor *k, facet_tensor *v,
                               facet_tensor *length, int64_t heads, int64_t n_always, double scale) {
-  facet_attention_params params = {.heads = heads, .n_always = n_always, .scale = scale};
-  return facet_graph_node(graph, &facet_op_attention, name, (facet_tensor *[]){q, k, v, length}, length ? 4 : 3,
-                          &params, NULL);
+  const facet_attention_params params = {.heads = heads, .n_always = n_always, .scale = scale};
+  return add_node(graph, name, (facet_tensor *[]){q, k, v}, length, &params);
+}
+
+facet_tensor *facet_self_attention(facet_graph *graph, const char *name, facet_tensor *q, facet_tensor *k,
+                                   facet_tensor *v, facet_tensor *length, int64_t heads, int64_t n_always,
+                                   double scale) {
+  const facet_attention_params params = {.heads = heads, .n_always = n_always, .scale = scale, .self = true};
+  return add_node(graph, name, (facet_tensor *[]){q, k, v}, length, &params);
 }

@@ -86,7 +86,8 @@ typedef struct facet_encoder_options {
  * the first n_recent slots, whatever they hold); per layer
  *   H ← LN1(H + MHA(H, H, H)),   with `cross` z: H ← LN2(H + (z W_v) W_o),   H ← LN3(H + W_1 relu(W_0 H + b_0) + b_1)
  * (attention to one key gives its value, whatever the query; so that has no W_q, W_k). Of the last layer only the target's
- * row is computed, and its W_k and W_v are applied to the query and to the attended sum, not to all rows. Parameters <name>.<layer>.self.{q,k,v,o}, .cross.{v,o} (no biases), .ffn.{0,1}, .norm{1,2,3}. */
+ * row is computed, and its W_k and W_v are applied to the query and to the attended sum, not to all rows. Parameters
+ * <name>.<layer>.self.{q,k,v,o}, .cross.{v,o} (no biases), .ffn.{0,1}, .norm{1,2,3}. */
 facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_tensor *target, facet_tensor *events,
                                   facet_tensor *length, const facet_encoder_options *options);
 

@@ -113,9 +113,13 @@ facet_tensor *facet_row_dot(facet_graph *graph, const char *name, facet_tensor *
 
 /* attention: q [B, Lq, d], k and v [B, Lk, d] → [B, Lq, d]; per head of width d/heads
  *   y = softmax(scale · q kᵀ) v   over the keys with index < n_always + length[b] (length int32 [B]; NULL: all keys).
- * A sample without valid keys gives zeros. No projections: those are linear nodes. */
+ * A sample without valid keys gives zeros. No projections: those are linear nodes. In self-attention queries belong to
+ * the same rows as keys, Lq = Lk, and the rows that are no keys give zeros. */
 facet_tensor *facet_attention(facet_graph *graph, const char *name, facet_tensor *q, facet_tensor *k, facet_tensor *v,
                               facet_tensor *length, int64_t heads, int64_t n_always, double scale);
+facet_tensor *facet_self_attention(facet_graph *graph, const char *name, facet_tensor *q, facet_tensor *k,
+                                   facet_tensor *v, facet_tensor *length, int64_t heads, int64_t n_always,
+                                   double scale);
 
 /* head_linear: per head the product with the head's columns W_h [n, d/heads] of <name>.weight [n, d] (Glorot uniform).
  *   x [B, heads, n] → [B, 1, d]: y_h = x_h W_h;   transposed: x [B, 1, d] → [B, heads, n]: y_h = x_h W_hᵀ

@@ -11,7 +11,10 @@ static double scale;
 static facet_tensor *build(facet_graph *graph, facet_tensor *const *in) {
   return facet_attention(graph, "x", in[0], in[1], in[2], in[3], heads, n_always, scale);
 }
-static facet_tensor *build_self(facet_graph *graph, facet_tensor *const *in) { /* one tensor in three roles */
+static facet_tensor *build_self(facet_graph *graph, facet_tensor *const *in) {
+  return facet_self_attention(graph, "x", in[0], in[1], in[2], in[3], heads, n_always, scale);
+}
+static facet_tensor *build_one(facet_graph *graph, facet_tensor *const *in) { /* one tensor in three roles */
   return facet_attention(graph, "x", in[0], in[0], in[0], in[1], heads, n_always, scale);
 }
 
@@ -62,8 +65,10 @@ static int64_t clamp(int64_t n, int64_t most) {
   return n < most ? n : most;
 }
 
-/* Values from the reference, and all checks of the harness; masked keys and values hold NaN and infinities. */
-static void run(int64_t n_queries, int64_t n_keys, int64_t d, const int32_t *length) {
+/* Values from the reference, and all checks of the harness; masked keys and values hold NaN and infinities, and so do
+ * the queries of masked rows in self-attention. */
+static void run_built(facet_tensor *(*how)(facet_graph *, facet_tensor *const *), int64_t n_queries, int64_t n_keys,
+                      int64_t d, const int32_t *length) {
   cr_assert(B * n_queries * d <= MAX && B * n_keys * d <= MAX);
   fill(q, B * n_queries * d, "q");
   fill(k, B * n_keys * d, "k");
@@ -75,10 +80,12 @@ static void run(int64_t n_queries, int64_t n_keys, int64_t d, const int32_t *len
     for (int64_t i = 0; i < n_queries; i++)
       for (int64_t h = 0; h < heads; h++) {
         int64_t column = h * (d / heads), row = (b * n_queries + i) * d + column, key = b * n_keys * d + column;
-        reference_row(q + row, k + key, v + key, n, d / heads, d, expected + row);
+        const bool masked = how == build_self && i >= n;
+        reference_row(q + row, k + key, v + key, masked ? 0 : n, d / heads, d, expected + row);
+        for (int64_t e = 0; e < d / heads && masked; e++) q[row + e] = NAN;
       }
   }
-  harness_case test = {.build = build,
+  harness_case test = {.build = how,
                        .batch = B,
                        .input = {{"q", {3, {B, n_queries, d}}, .values = q, .differentiable = true},
                                  {"k", {3, {B, n_keys, d}}, .values = k, .differentiable = true},
@@ -86,6 +93,10 @@ static void run(int64_t n_queries, int64_t n_keys, int64_t d, const int32_t *len
                        .expected = expected};
   if (length) test.input[3] = (harness_input){.name = "length", .shape = {1, {B}}, .ids = length};
   harness_run(&test);
+}
+
+static void run(int64_t n_queries, int64_t n_keys, int64_t d, const int32_t *length) {
+  run_built(build, n_queries, n_keys, d, length);
 }
 
 static const int32_t length[B] = {0, 1, 3, 4, 9}; /* none, some, all but one, all, more than there are */
@@ -119,6 +130,15 @@ Test(attention, more_queries_than_a_tile) {
   run(65, 3, 2, length);
 }
 
+Test(attention, queries_of_masked_rows_are_not_read) {
+  set(2, 0, 0.6);
+  run_built(build_self, 4, 4, 6, length);
+}
+Test(attention, rows_that_are_both_without_a_length) {
+  set(1, 0, 0.6);
+  run_built(build_self, 3, 3, 2, NULL);
+}
+
 Test(attention, more_pairs_than_blocks) { /* 70 samples of 2 heads */
   static int32_t lengths[70];
   for (int i = 0; i < 70; i++) lengths[i] = i % 4;
@@ -144,7 +164,7 @@ Test(attention, large_scores) { /* scores of ±10,000: no overflow, the larger k
 Test(attention, one_tensor_as_queries_keys_and_values) {
   set(2, 1, 0.5);
   harness_run(&(harness_case){
-      .build = build_self,
+      .build = build_one,
       .batch = 3,
       .input = {{"in", {3, {3, 4, 4}}, .differentiable = true}, {"length", {1, {3}}, .ids = (int32_t[]){0, 3, 1}}}});
 }
@@ -174,6 +194,9 @@ Test(attention, wrong_arguments) {
   harness_fails(&test, "q is [2, 3, 6], k [2, 5, 4]");
   test.input[0] = (harness_input){.name = "q", .shape = {3, {2, 1, 1}}, .ids = (int32_t[]){1, 1}};
   harness_fails(&test, "q is int32");
+  test.input[0] = (harness_input){.name = "q", .shape = {3, {2, 3, 4}}};
+  test.build = build_self;
+  harness_fails(&test, "q is [2, 3, 4] and k [2, 5, 4], expected the same rows in both");
 }
 
 Test(attention, cost) {

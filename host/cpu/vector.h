@@ -12,6 +12,7 @@
 #include "cpu/attend.h"
 #include "cpu/lanes.h"
 #include "cpu/norms.h"
+#include "cpu/route.h"
 #include "cpu/rows.h"
 #include "cpu/scatter.h"
 #include "facet/real.h"
@@ -56,12 +57,6 @@ typedef struct facet_vector {
   double (*square_sum)(int64_t n, const facet_real *x);
   /* x[i, :] += b for `rows` rows of `width`. */
   void (*add_row)(int64_t rows, int64_t width, const facet_real *b, facet_real *x);
-  /* s = factor · (g · x); y += a g + s o (y may be NULL); returns s. */
-  facet_real (*project_back)(int64_t n, facet_real factor, const facet_real *x, facet_real a, const facet_real *g,
-                             const facet_real *o, facet_real *y);
-  /* out[width] += Σ_i scale[i]·row[i], in order of i. */
-  void (*row_sum)(int64_t n, int64_t width, const facet_real *const *row, const facet_real *scale, facet_real *out);
-
   /* out[j·stride + i] = Σ_k x[i, k] w[k, j] for i < rows, j < n ≤ FACET_VECTOR_COLUMNS; x [rows, width],
    * w [width, FACET_VECTOR_COLUMNS]. Every sum runs in the order of k: equal rows give equal bits, wherever they stand. */
   void (*project)(int64_t rows, int64_t width, int64_t n, const facet_real *x, const facet_real *w, int64_t stride,
@@ -73,6 +68,7 @@ typedef struct facet_vector {
 
   const facet_norms *norms;        /* of LayerNorm, BatchNorm and Dice */
   const facet_rows *rows;          /* products of small matrices */
+  const facet_route *route;        /* sums over the behaviours that are routed to channels */
   const facet_scatter *scatter;    /* sums of rows by slot */
   const facet_attend *attend;      /* attention of many queries */
   const facet_lane_kernels *lanes; /* kernels on sample lanes */

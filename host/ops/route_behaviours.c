@@ -13,9 +13,9 @@
  *
  * Without the mask, slots beyond the length are behaviours of zeros: they are scored and counted, and have no gradient.
  *
- * Bytes: forward reads the n·d numbers of a history once and the selected rows a second time; backward reads the selected
- * rows and adds to them. The floor is the first reading, 4·n·d bytes a sample. Nothing of size L·c·d exists; the scores,
- * L·c, stay in scratch memory. saved: scores and indices of the selected behaviours by channel, at most min(L, c·k). */
+ * Bytes: forward reads the n·d numbers of a history once and the selected rows a second time, from cache; backward reads
+ * the selected rows and adds to them, or writes every row once. The floor is the first reading, 4·n·d bytes a sample. Nothing of size L·c·d exists; the scores,
+ * L·c, stay in scratch memory. saved: scores, indices and channels of the selected behaviours, at most min(L, c·k). */
 #include <math.h>
 #include <string.h>
 
@@ -23,7 +23,7 @@
 #include "cpu/vector.h"
 #include "facet/ops.h"
 
-enum { OUT_R, OUT_SELECTED, OUT_STATISTICS, N_BLOCKS = 64, LINE = 64, AHEAD = 4, MILLION = 1000000 };
+enum { OUT_R, OUT_SELECTED, OUT_STATISTICS, N_BLOCKS = 64, LINE = 64, MILLION = 1000000 };
 
 /* ---- shape and cost --------------------------------------------------------------------------------------------- */
 
@@ -59,16 +59,15 @@ static route_sizes sizes_of(const facet_route_options *options, const facet_shap
 
 /* Working memory of one block of samples. */
 typedef struct route_scratch {
-  facet_real *score;      /* [c, L] */
-  facet_real *best;       /* [L]: the largest of a behaviour */
-  facet_real *direction;  /* [⌈c/8⌉, d, 8]: o, transposed for facet_vector.project */
-  facet_real *factor;     /* [capacity] */
-  facet_real *softmax;    /* [2, c]: π, q */
-  const facet_real **row; /* [capacity] */
-  facet_key *key, *rest;  /* [L] */
-  int32_t *channel;       /* [L] */
-  int32_t *selected;      /* [capacity] */
-  facet_cut *cut;         /* [c] */
+  facet_real *score;     /* [c, L] */
+  facet_real *best;      /* [L]: the largest of a behaviour */
+  facet_real *direction; /* [⌈c/8⌉, d, 8]: o, transposed for facet_vector.project */
+  facet_real *factor;    /* [2, capacity] */
+  facet_real *softmax;   /* [2, c]: π, q */
+  facet_key *key, *rest; /* [L] */
+  int32_t *channel;      /* [L] */
+  int32_t *selected;     /* [L] */
+  facet_cut *cut;        /* [c] */
 } route_scratch;
 
 /* Lays the parts out from `memory` on (NULL: only to count); returns the bytes. */
@@ -82,13 +81,12 @@ static size_t lay_out(const route_sizes *s, char *memory, route_scratch *scratch
   PART(score, s->c * s->slots);
   PART(best, s->slots);
   PART(direction, (s->c + FACET_VECTOR_COLUMNS - 1) / FACET_VECTOR_COLUMNS * FACET_VECTOR_COLUMNS * s->d);
-  PART(factor, s->capacity);
+  PART(factor, 2 * s->capacity);
   PART(softmax, 2 * s->c);
-  PART(row, s->capacity);
   PART(key, s->slots);
   PART(rest, s->slots);
   PART(channel, s->slots);
-  PART(selected, s->capacity);
+  PART(selected, s->slots);
   PART(cut, s->c);
 #undef PART
   return bytes;
@@ -96,22 +94,27 @@ static size_t lay_out(const route_sizes *s, char *memory, route_scratch *scratch
 
 /* From forward to backward. */
 typedef struct route_saved {
-  facet_real *score;   /* [B, capacity] S of the selected behaviours: by channel, then by index */
-  facet_real *inverse; /* [B, c] 1/D; 0 for empty channels */
-  int32_t *index;      /* [B, capacity] slots */
-  int32_t *first;      /* [B, c + 1] where the behaviours of a channel begin */
+  facet_real *score;        /* [B, capacity] S of the selected behaviours */
+  facet_real *inverse;      /* [B, c] 1/D; 0 for empty channels */
+  int32_t *index, *channel; /* [B, capacity] slots, ascending, and where they go */
+  int32_t *n;               /* [B] */
 } route_saved;
 
 static size_t saved_bytes(const route_sizes *s) {
   return (size_t)s->batch *
-         ((size_t)(s->capacity + s->c) * sizeof(facet_real) + (size_t)(s->capacity + s->c + 1) * sizeof(int32_t));
+         ((size_t)(s->capacity + s->c) * sizeof(facet_real) + (size_t)(2 * s->capacity + 1) * sizeof(int32_t));
 }
 
 /* The part of sample b. */
 static route_saved saved_of(const route_sizes *s, void *memory, int64_t b) {
-  facet_real *score = memory, *inverse = score + s->batch * s->capacity;
-  int32_t *index = (int32_t *)(void *)(inverse + s->batch * s->c), *first = index + s->batch * s->capacity;
-  return (route_saved){score + b * s->capacity, inverse + b * s->c, index + b * s->capacity, first + b * (s->c + 1)};
+  const int64_t at = b * s->capacity, all = s->batch * s->capacity;
+  facet_real *score = memory, *inverse = score + all;
+  int32_t *index = (int32_t *)(void *)(inverse + s->batch * s->c), *channel = index + all, *n = channel + all;
+  return (route_saved){score + at, inverse + b * s->c, index + at, channel + at, n + b};
+}
+
+static facet_route_rows rows_of(const route_sizes *s, const facet_real *e, const route_saved *saved) {
+  return (facet_route_rows){.n = *saved->n, .width = s->d, .index = saved->index, .channel = saved->channel, .x = e};
 }
 
 static facet_status check_options(const facet_op_rule *rule) {
@@ -235,28 +238,29 @@ static bool is_among_largest(const route_sizes *s, const route_scratch *w, int64
   return facet_cut_holds(w->cut[j], facet_key_of(w->score[j * s->slots + t]), t);
 }
 
-/* Counts the selected rows and lists those that are behaviours, by channel. */
+/* Whether behaviour t is selected, by its channel: its score there is its best one. */
+static bool is_selected(const route_scratch *w, int64_t t) {
+  return facet_cut_holds(w->cut[w->channel[t]], facet_key_of(w->best[t]), t);
+}
+
+/* Counts the selected rows and lists those that are behaviours, without a branch, which would often be mispredicted. */
 static void list_selected(const route_sizes *s, const route_sample *x, const route_scratch *w, const route_saved *saved,
                           facet_real *n_selected) {
-  int64_t n = 0;
+  int32_t n = 0;
+  for (int64_t t = 0; t < x->n; t++) {
+    w->selected[n] = (int32_t)t;
+    n += is_selected(w, t);
+  }
   for (int64_t j = 0; j < s->c; j++) n_selected[j] = 0;
-  memset(saved->first, 0, (size_t)(s->c + 1) * sizeof *saved->first);
-  for (int64_t t = 0; t < x->n_counted; t++) {
-    int64_t j = w->channel[t];
-    if (!is_among_largest(s, w, t, j)) continue;
-    n_selected[j] += 1;
-    if (t >= x->n) continue;
-    w->selected[n++] = (int32_t)t;
-    saved->first[j + 1]++;
+  for (int32_t i = 0; i < n; i++) {
+    const int32_t t = w->selected[i];
+    saved->index[i] = t;
+    saved->channel[i] = w->channel[t];
+    saved->score[i] = w->best[t];
+    n_selected[w->channel[t]] += 1;
   }
-  for (int64_t j = 0; j < s->c; j++) saved->first[j + 1] += saved->first[j];
-  for (int64_t i = 0; i < n; i++) { /* a counting sort; first[j] runs to first[j + 1] */
-    int64_t t = w->selected[i], j = w->channel[t], to = saved->first[j]++;
-    saved->index[to] = (int32_t)t;
-    saved->score[to] = w->score[j * s->slots + t];
-  }
-  for (int64_t j = s->c; j > 0; j--) saved->first[j] = saved->first[j - 1];
-  saved->first[0] = 0;
+  for (int64_t t = x->n; t < x->n_counted; t++) n_selected[w->channel[t]] += is_selected(w, t) ? 1 : 0;
+  *saved->n = n;
 }
 
 /* ---- forward ---------------------------------------------------------------------------------------------------- */
@@ -274,16 +278,13 @@ static facet_real weight_slope(const facet_route_options *options, facet_real sc
 static void aggregate(const route_sizes *s, const facet_route_options *options, const route_sample *x,
                       const route_scratch *w, const route_saved *saved, const facet_real *n_selected, facet_real *r) {
   const facet_vector *vector = facet_vector_get();
+  const facet_route_rows rows = rows_of(s, x->e, saved);
   memset(r, 0, (size_t)(s->c * s->d) * sizeof *r);
+  for (int64_t i = 0; i < rows.n; i++) w->factor[i] = weight_of(options, saved->score[i]);
+  vector->route->sum(&rows, w->factor, r);
   for (int64_t j = 0; j < s->c; j++) {
     facet_real denominator = options->denominator == FACET_ROUTE_LENGTH ? (facet_real)s->slots : n_selected[j];
-    int64_t first = saved->first[j], n = saved->first[j + 1] - first;
     saved->inverse[j] = n_selected[j] > 0 ? 1 / denominator : 0;
-    for (int64_t i = 0; i < n; i++) {
-      w->row[i] = x->e + saved->index[first + i] * s->d;
-      w->factor[i] = weight_of(options, saved->score[first + i]);
-    }
-    vector->row_sum(n, s->d, w->row, w->factor, r + j * s->d);
     vector->scale(s->d, saved->inverse[j], r + j * s->d);
   }
 }
@@ -332,34 +333,27 @@ static facet_status route_behaviours_forward(const facet_op_call *call) {
 typedef struct route_gradients { /* of one sample */
   const facet_real *g;           /* [c, d] */
   facet_real *de, *d_o;          /* [L, d], [c, d]; NULL: not wanted */
+  bool store;                    /* de holds nothing yet */
 } route_gradients;
-
-/* The selected rows lie scattered: without this, each waits for memory. */
-static void prefetch_rows(const route_sizes *s, const route_sample *x, const route_gradients *gradients, int64_t t) {
-  for (int64_t k = 0; k < s->d; k += LINE / (int64_t)sizeof(facet_real)) {
-    __builtin_prefetch(x->e + t * s->d + k);
-    if (gradients->de) __builtin_prefetch(gradients->de + t * s->d + k, 1);
-  }
-}
 
 static void add_selected(const route_sizes *s, const facet_route_options *options, const route_sample *x,
                          const route_scratch *w, const route_saved *saved, const route_gradients *gradients) {
-  const facet_vector *vector = facet_vector_get();
-  for (int64_t j = 0; j < s->c; j++) {
-    const facet_real *g = gradients->g + j * s->d, *o = x->o + j * s->d;
-    int64_t first = saved->first[j], n = saved->first[j + 1] - first;
-    for (int64_t i = 0; i < n; i++) {
-      int64_t t = saved->index[first + i];
-      if (i + AHEAD < n) prefetch_rows(s, x, gradients, saved->index[first + i + AHEAD]);
-      facet_real score = saved->score[first + i], slope = weight_slope(options, score);
-      w->row[i] = x->e + t * s->d;
-      w->factor[i] = vector->project_back(s->d, saved->inverse[j] * slope, w->row[i],
-                                          saved->inverse[j] * weight_of(options, score), g, o,
-                                          gradients->de ? gradients->de + t * s->d : NULL);
-    }
-    if (gradients->d_o && options->weight != FACET_ROUTE_ONE)
-      vector->row_sum(n, s->d, w->row, w->factor, gradients->d_o + j * s->d);
+  const facet_route_rows rows = rows_of(s, x->e, saved);
+  facet_real *along = w->factor, *across = along + s->capacity;
+  for (int64_t i = 0; i < rows.n; i++) {
+    const facet_real inverse = saved->inverse[rows.channel[i]];
+    along[i] = inverse * weight_slope(options, saved->score[i]);
+    across[i] = inverse * weight_of(options, saved->score[i]);
   }
+  const facet_route_back back = {.along = along,
+                                 .across = across,
+                                 .g = gradients->g,
+                                 .o = x->o,
+                                 .slots = s->slots,
+                                 .store = gradients->store,
+                                 .dx = gradients->de,
+                                 .d_o = options->weight == FACET_ROUTE_ONE ? NULL : gradients->d_o};
+  facet_vector_get()->route->back(&rows, &back);
 }
 
 /* dS of behaviour t in w->softmax[0 … c − 1]; false where it is 0. */
@@ -409,8 +403,8 @@ static facet_status route_behaviours_backward(const facet_op_call *call) {
       route_saved saved = saved_of(&s, call->saved, b);
       route_gradients gradients = {.g = call->d_out[OUT_R] + b * s.c * s.d,
                                    .de = call->d_in[0] ? call->d_in[0] + b * s.slots * s.d : NULL,
-                                   .d_o = call->d_in[1] ? call->d_in[1] + b * s.c * s.d : NULL};
-      if (gradients.de && call->store[0]) memset(gradients.de, 0, (size_t)(s.slots * s.d) * sizeof *gradients.de);
+                                   .d_o = call->d_in[1] ? call->d_in[1] + b * s.c * s.d : NULL,
+                                   .store = call->store[0]};
       if (gradients.d_o && call->store[1]) memset(gradients.d_o, 0, (size_t)(s.c * s.d) * sizeof *gradients.d_o);
       add_selected(&s, options, &x, &w, &saved, &gradients);
       if (options->straight_through > 0) add_straight_through(&s, options, &x, &w, &saved, &gradients);

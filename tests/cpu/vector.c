@@ -132,55 +132,6 @@ Test(vector, softmax_parts) {
   for_each(check_softmax_parts);
 }
 
-static void check_row_sum(const facet_vector *vector) { /* widths around the register block */
-  for (int64_t width = 1; width <= 19; width++) {
-    facet_real x[N], scale[40], out[20];
-    const facet_real *row[40];
-    fill("x", 1, x);
-    for (int64_t i = 0; i < 40; i++)
-      row[i] = x + (i * 13) % 40 * width, scale[i] = (facet_real)(0.25 * (double)(i + 1));
-    for (int64_t j = 0; j < 20; j++) out[j] = (facet_real)j;
-    vector->row_sum(40, width, row, scale, out);
-    for (int64_t j = 0; j < width; j++) {
-      double sum = (double)j, size = (double)j;
-      for (int64_t i = 0; i < 40; i++) {
-        sum += (double)scale[i] * (double)row[i][j];
-        size += fabs((double)scale[i] * (double)row[i][j]);
-      }
-      cr_assert(fabs((double)out[j] - sum) <= 20 * FACET_REAL_EPSILON * size, "%s row_sum of width %lld", vector->name,
-                (long long)width);
-    }
-    cr_assert_eq(out[width], (facet_real)width, "%s row_sum wrote behind the row", vector->name);
-  }
-}
-static void check_project_back(const facet_vector *vector) {
-  facet_real x[45], g[45], o[45], y[45], before[45];
-  for (int n = 0; n <= 45; n++) {
-    double dot = 0;
-    for (int i = 0; i < n; i++) {
-      x[i] = (facet_real)(0.1 * i - 1);
-      g[i] = (facet_real)(0.5 - 0.03 * i);
-      o[i] = (facet_real)(0.7 * (i % 3) - 0.5);
-      before[i] = y[i] = (facet_real)i;
-      dot += (double)x[i] * (double)g[i];
-    }
-    const facet_real s = vector->project_back(n, 2, x, 3, g, o, y);
-    cr_assert(fabs((double)s - 2 * dot) < 1e-4 && vector->project_back(n, 2, x, 3, g, o, NULL) == s,
-              "%s, %d: %g, not %g", vector->name, n, (double)s, 2 * dot);
-    for (int i = 0; i < n; i++)
-      cr_assert(fabs((double)(y[i] - before[i]) - 3 * (double)g[i] - 2 * dot * (double)o[i]) < 1e-4, "%s, %d of %d",
-                vector->name, i, n);
-  }
-}
-
-Test(vector, project_back) {
-  for_each(check_project_back);
-}
-
-Test(vector, row_sum) {
-  for_each(check_row_sum);
-}
-
 /* Rows are repeated at distances that meet whole blocks and the rest: the bits must repeat too. */
 static void check_project(const facet_vector *vector) {
   enum { ROWS = 29, PERIOD = 7, STRIDE = 31 };

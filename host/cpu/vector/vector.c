@@ -158,61 +158,49 @@ enum { ROW_BLOCK = 8 };
 typedef facet_real columns_t
     __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
 
-/* `blocks` vectors of columns stay in registers while all rows pass. */
-static inline __attribute__((always_inline)) void sum_blocks(const int blocks, int64_t n, int64_t at,
-                                                             const facet_real *const *row, const facet_real *scale,
-                                                             facet_real *out) {
-  columns_t sum[4];
-  for (int b = 0; b < blocks; b++) sum[b] = *(const columns_t *)(out + at + b * FACET_VECTOR_COLUMNS);
-  for (int64_t i = 0; i < n; i++)
-    for (int b = 0; b < blocks; b++) sum[b] += scale[i] * *(const columns_t *)(row[i] + at + b * FACET_VECTOR_COLUMNS);
-  for (int b = 0; b < blocks; b++) *(columns_t *)(out + at + b * FACET_VECTOR_COLUMNS) = sum[b];
-}
+#ifdef FACET_DOUBLE
+typedef int64_t lane_index __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(int64_t))));
+#else
+typedef int32_t lane_index __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(int32_t))));
+#endif
 
-static void vector_row_sum(int64_t n, int64_t width, const facet_real *const *row, const facet_real *scale,
-                           facet_real *restrict out) {
-  int64_t j = 0;
-  for (; j + 4 * FACET_VECTOR_COLUMNS <= width; j += 4 * FACET_VECTOR_COLUMNS) sum_blocks(4, n, j, row, scale, out);
-  for (; j + FACET_VECTOR_COLUMNS <= width; j += FACET_VECTOR_COLUMNS) sum_blocks(1, n, j, row, scale, out);
-  for (; j < width; j++) {
-    facet_real sum = out[j];
-    for (int64_t i = 0; i < n; i++) sum += scale[i] * row[i][j];
-    out[j] = sum;
+/* An 8 × 8 matrix: three perfect shuffles of its 64 elements. */
+static inline __attribute__((always_inline)) void transpose(columns_t *row) {
+  for (int round = 0; round < 3; round++) {
+    columns_t next[ROW_BLOCK];
+    for (int i = 0; i < ROW_BLOCK / 2; i++) {
+      next[2 * i] = __builtin_shuffle(row[i], row[i + 4], (lane_index){0, 8, 1, 9, 2, 10, 3, 11});
+      next[2 * i + 1] = __builtin_shuffle(row[i], row[i + 4], (lane_index){4, 12, 5, 13, 6, 14, 7, 15});
+    }
+    for (int i = 0; i < ROW_BLOCK; i++) row[i] = next[i];
   }
 }
 
-static facet_real vector_project_back(int64_t n, facet_real factor, const facet_real *restrict x, facet_real a,
-                                      const facet_real *restrict g, const facet_real *restrict o,
-                                      facet_real *restrict y) {
-  columns_t sum = {0};
-  facet_real along = 0;
-  int64_t i = 0;
-  for (; i + FACET_VECTOR_COLUMNS <= n; i += FACET_VECTOR_COLUMNS)
-    sum += *(const columns_t *)(x + i) * *(const columns_t *)(g + i);
-  for (; i < n; i++) along += x[i] * g[i];
-  for (int j = 0; j < FACET_VECTOR_COLUMNS; j++) along += sum[j];
-  along *= factor;
-  if (y)
-    for (i = 0; i < n; i++) y[i] += a * g[i] + along * o[i];
-  return along;
-}
-
-static inline __attribute__((always_inline)) void project_rows(int rows, int64_t width, int64_t n, const facet_real *x,
-                                                               const facet_real *w, int64_t stride, facet_real *out) {
-  columns_t sum[ROW_BLOCK] = {0};
+/* Sums of `rows` rows; what follows them is fetched. */
+static inline __attribute__((always_inline)) void sum_rows(const int rows, int64_t width, const facet_real *x,
+                                                           const facet_real *w, columns_t *sum) {
+  for (int i = 0; i < ROW_BLOCK; i++) sum[i] = (columns_t){0};
+  const char *next = (const char *)(x + rows * width);
+  for (size_t at = 0; rows > 1 && at < (size_t)(rows * width) * sizeof *x; at += 64) __builtin_prefetch(next + at);
   for (int64_t k = 0; k < width; k++) {
     columns_t column = *(const columns_t *)(w + k * FACET_VECTOR_COLUMNS);
     for (int i = 0; i < rows; i++) sum[i] += x[i * width + k] * column;
   }
-  for (int i = 0; i < rows; i++)
-    for (int64_t j = 0; j < n; j++) out[j * stride + i] = sum[i][j];
 }
 
 static void vector_project(int64_t rows, int64_t width, int64_t n, const facet_real *restrict x,
                            const facet_real *restrict w, int64_t stride, facet_real *restrict out) {
+  columns_t sum[ROW_BLOCK];
   int64_t i = 0;
-  for (; i + ROW_BLOCK <= rows; i += ROW_BLOCK) project_rows(ROW_BLOCK, width, n, x + i * width, w, stride, out + i);
-  for (; i < rows; i++) project_rows(1, width, n, x + i * width, w, stride, out + i);
+  for (; i + ROW_BLOCK <= rows; i += ROW_BLOCK) {
+    sum_rows(ROW_BLOCK, width, x + i * width, w, sum);
+    transpose(sum);
+    for (int64_t j = 0; j < n; j++) *(columns_t *)(out + j * stride + i) = sum[j];
+  }
+  for (; i < rows; i++) {
+    sum_rows(1, width, x + i * width, w, sum);
+    for (int64_t j = 0; j < n; j++) out[j * stride + i] = sum[0][j];
+  }
 }
 
 /* ---- optimizers ------------------------------------------------------------------------------------------------- */
@@ -247,6 +235,7 @@ static void vector_adagrad(const facet_adagrad_step *step, int64_t n, const face
 #define TEXT(a) TEXT_(a)
 
 extern const facet_rows PASTE(facet_rows_, FACET_ISA);
+extern const facet_route PASTE(facet_route_, FACET_ISA);
 extern const facet_scatter PASTE(facet_scatter_, FACET_ISA);
 extern const facet_norms PASTE(facet_norms_, FACET_ISA);
 extern const facet_lane_kernels PASTE(facet_lanes_kernels_, FACET_ISA);
@@ -270,12 +259,11 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .exp_sum = vector_exp_sum,
     .square_sum = vector_square_sum,
     .add_row = vector_add_row,
-    .project_back = vector_project_back,
-    .row_sum = vector_row_sum,
     .project = vector_project,
     .adam = vector_adam,
     .adagrad = vector_adagrad,
     .rows = &PASTE(facet_rows_, FACET_ISA),
+    .route = &PASTE(facet_route_, FACET_ISA),
     .scatter = &PASTE(facet_scatter_, FACET_ISA),
     .norms = &PASTE(facet_norms_, FACET_ISA),
     .lanes = &PASTE(facet_lanes_kernels_, FACET_ISA),

@@ -170,6 +170,7 @@ typedef struct diffumin {
   int sequence;
   int64_t batch, d;
   facet_tensor *events; /* [B, L, d] */
+  facet_tensor *recent; /* [B, min(L, subseq_len), d] */
   facet_tensor *target; /* [B, Σ widths], the item features */
   facet_tensor *e_s, *o, *r, *n_selected, *r_hat, *r_star;
 } diffumin;
@@ -259,6 +260,7 @@ static void add_interests(diffumin *m) {
       facet_linear(g, "channels", m->e_s, m->d * o->channels, o->chan_bias, FACET_ACTIVATION_NONE, (facet_init){0});
   facet_tensor *statistics;
   m->o = add_channels(m, a);
+  m->recent = facet_block_recent(g, "encoder", m->events, o->subseq_len);
   m->r = facet_route_behaviours(g, "interests", m->events, m->o, facet_graph_length(g, m->sequence), &route,
                                 &m->n_selected, &statistics);
   m->r_hat = facet_l2_normalize(g, "interests.unit", m->r, interest_epsilon);
@@ -369,7 +371,7 @@ static facet_tensor *add_encoder(const diffumin *m) {
     encoder.norms = "denoiser";
   }
   facet_tensor *length = o->route.use_mask ? facet_graph_length(m->graph, m->sequence) : NULL;
-  return facet_block_encoder(m->graph, "encoder", m->e_s, m->events, length, &encoder);
+  return facet_block_encoder(m->graph, "encoder", m->e_s, m->recent, length, &encoder);
 }
 
 /* Float features, those of events and other sequences pooled, normalised over the batch. */

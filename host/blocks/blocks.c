@@ -219,12 +219,20 @@ static facet_tensor *encoder_layer(const encoder *e, int64_t layer, facet_tensor
   return add_and_norm(e, layer, 3, h, y);
 }
 
-/* [target; the first `slots` events]: [B, slots + 1, d]. */
+facet_tensor *facet_block_recent(facet_graph *graph, const char *name, facet_tensor *events, int64_t n) {
+  if (!events || events->shape.rank != 3 || n < 1 || n >= events->shape.dim[1]) return events;
+  const int64_t batch = events->shape.dim[0], slots = events->shape.dim[1], d = events->shape.dim[2];
+  facet_tensor *x =
+      facet_reshape(graph, facet_graph_name(graph, "%s.history", name), events, facet_shape_make(2, batch, slots * d));
+  x = facet_slice(graph, facet_graph_name(graph, "%s.recent", name), x, 0, n * d);
+  return facet_reshape(graph, facet_graph_name(graph, "%s.newest", name), x, facet_shape_make(3, batch, n, d));
+}
+
+/* [target; events]: [B, slots + 1, d]. */
 static facet_tensor *encoder_rows(const encoder *e, facet_tensor *target, facet_tensor *events, int64_t slots) {
-  const int64_t batch = target->shape.dim[0], n = events->shape.dim[1];
+  const int64_t batch = target->shape.dim[0];
   facet_tensor *x = facet_reshape(e->graph, facet_graph_name(e->graph, "%s.events", e->name), events,
-                                  facet_shape_make(2, batch, n * e->d));
-  if (slots < n) x = facet_slice(e->graph, facet_graph_name(e->graph, "%s.recent", e->name), x, 0, slots * e->d);
+                                  facet_shape_make(2, batch, slots * e->d));
   x = facet_concat(e->graph, facet_graph_name(e->graph, "%s.input", e->name), (facet_tensor *[]){target, x}, 2);
   return facet_reshape(e->graph, facet_graph_name(e->graph, "%s.rows", e->name), x,
                        facet_shape_make(3, batch, slots + 1, e->d));
@@ -263,7 +271,7 @@ facet_tensor *facet_block_encoder(facet_graph *graph, const char *name, facet_te
       options->attention_scale == FACET_SCALE_KEYS ? (double)(slots + 1) : (double)d / (double)options->heads;
   const encoder e = {
       .graph = graph, .name = name, .options = options, .d = d, .length = length, .scale = 1 / sqrt(keys)};
-  facet_tensor *rows = encoder_rows(&e, target, events, slots);
+  facet_tensor *rows = encoder_rows(&e, target, facet_block_recent(graph, name, events, slots), slots);
   for (int64_t layer = 0; layer + 1 < options->n_layers; layer++)
     rows = encoder_layer(&e, layer, rows, attend(&e, layer, rows));
   const int64_t last = options->n_layers - 1;

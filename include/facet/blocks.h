@@ -81,6 +81,11 @@ typedef struct facet_encoder_options {
   facet_tensor *cross; /* [B, d] or NULL: the one key of a cross-attention after the self-attention */
 } facet_encoder_options;
 
+/* The first min(n, L) slots of events [B, L, d], for facet_block_encoder; the events themselves where that is all. A model
+ * whose other operators read all events takes these before them: backward, in reverse, then first writes the gradient of
+ * all events and adds that of the first ones last. */
+facet_tensor *facet_block_recent(facet_graph *graph, const char *name, facet_tensor *events, int64_t n);
+
 /* target [B, d], events [B, L, d] (the newest first), length int32 [B] → [B, d]: the target's row after a post-norm
  * Transformer encoder over H = [target; the first min(length, n_recent) events], without positions (length NULL: all of
  * the first n_recent slots, whatever they hold); per layer

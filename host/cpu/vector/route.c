@@ -14,20 +14,14 @@ enum {
 typedef facet_real columns
     __attribute__((vector_size(COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
 
-#ifdef FACET_DOUBLE
-typedef int64_t lane_index __attribute__((vector_size(COLUMNS * sizeof(int64_t))));
-#else
-typedef int32_t lane_index __attribute__((vector_size(COLUMNS * sizeof(int32_t))));
-#endif
-
 /* A vector at an element: macros, because functions of vectors that the instruction set lacks have no fixed ABI. */
 #define LOAD(x) (*(const columns *)(x))
 #define STORE(x, value) (*(columns *)(x) = (value))
 
 INLINE facet_real total(const columns *sum) {
   columns x = *sum;
-  x += __builtin_shuffle(x, (lane_index){4, 5, 6, 7, 0, 1, 2, 3});
-  x += __builtin_shuffle(x, (lane_index){2, 3, 0, 1, 6, 7, 4, 5});
+  x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3);
+  x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5);
   return x[0] + x[1];
 }
 

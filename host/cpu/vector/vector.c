@@ -158,19 +158,13 @@ enum { ROW_BLOCK = 8 };
 typedef facet_real columns_t
     __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
 
-#ifdef FACET_DOUBLE
-typedef int64_t lane_index __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(int64_t))));
-#else
-typedef int32_t lane_index __attribute__((vector_size(FACET_VECTOR_COLUMNS * sizeof(int32_t))));
-#endif
-
 /* An 8 × 8 matrix: three perfect shuffles of its 64 elements. */
 static inline __attribute__((always_inline)) void transpose(columns_t *row) {
   for (int round = 0; round < 3; round++) {
     columns_t next[ROW_BLOCK];
     for (int i = 0; i < ROW_BLOCK / 2; i++) {
-      next[2 * i] = __builtin_shuffle(row[i], row[i + 4], (lane_index){0, 8, 1, 9, 2, 10, 3, 11});
-      next[2 * i + 1] = __builtin_shuffle(row[i], row[i + 4], (lane_index){4, 12, 5, 13, 6, 14, 7, 15});
+      next[2 * i] = __builtin_shufflevector(row[i], row[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+      next[2 * i + 1] = __builtin_shufflevector(row[i], row[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
     }
     for (int i = 0; i < ROW_BLOCK; i++) row[i] = next[i];
   }

@@ -2,7 +2,7 @@
  *
  * A block is FACET_LANES samples (cpu/lanes.h) with some of their c channels, and goes through all steps while in cache.
  * Channel i is a sequence of c tokens in which row i, the channel's own, is noised. Arrays are matrices of lanes, written
- * [features][columns]: a column is a channel, or a token of a channel in the order [channels, c]. Three savings are
+ * [features][columns]: a column is a channel, or a token of a channel in the order [channels, c]. Four savings are
  * exact, and a reference without them is in tests/ops/denoise_reference.c:
  *   1. Cross-attention over one key adds (o_i W_v) W_o to every row, whatever the step: once per channel and layer.
  *   2. Nothing stands between the tokens and the projections of block 1, so those of the clean tokens are made once per

@@ -134,7 +134,7 @@ static facet_status make_schema(synthesis *self) {
   FACET_TRY(status);
   for (int i = 0; i < N_FEATURES; i++) self->feature[i] = facet_schema_feature(self->schema, feature_names[i]);
   for (int64_t k = 0; k < self->options->event_fields; k++) {
-    char name[32];
+    char name[48];
     snprintf(name, sizeof name, "history.event_%lld", (long long)k);
     self->event_field[k] = facet_schema_feature(self->schema, name);
   }
@@ -147,7 +147,7 @@ static facet_status make_schema(synthesis *self) {
 static facet_status draw_fields(synthesis *self) {
   const facet_synthesize_options *o = self->options;
   for (int64_t k = 0; k < o->event_fields + o->item_fields; k++) {
-    char purpose[32];
+    char purpose[48];
     snprintf(purpose, sizeof purpose, "synthetic field %lld", (long long)k);
     const facet_rng_key key = facet_rng_key_make((uint64_t)o->seed, purpose);
     FACET_TRY(FACET_ALLOC(self->field[k], o->items + FACET_ID_FIRST, "item fields"));

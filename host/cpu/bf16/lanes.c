@@ -52,12 +52,15 @@ enum { COLUMN_PAIRS = FACET_LANES / 2, SPAN = 8 }; /* pairs of lanes in a column
     TILE_OF_VECTORS(tile, 8, n_vectors, __VA_ARGS__)                                                                   \
   }
 
+/* The first n of 16 elements; none for n ≤ 0. */
+INLINE __mmask16 first_of_16(int64_t n) {
+  return _cvtu32_mask16(n >= 16 ? 0xffff : n > 0 ? (1u << n) - 1 : 0);
+}
+
 /* n floats to pairs of bf16, in order; an odd one gets a zero beside it. Writes whole vectors of 16 pairs. */
 INLINE void round_row(int64_t n, const float *x, uint32_t *pairs) {
   for (int64_t i = 0; i < n; i += 32) {
-    const int64_t left = n - i;
-    const __mmask16 low = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-    const __mmask16 high = left >= 32 ? 0xffff : left > 16 ? (__mmask16)((1u << (left - 16)) - 1) : 0;
+    const __mmask16 low = first_of_16(n - i), high = first_of_16(n - i - 16);
     const __m512 a = _mm512_maskz_loadu_ps(low, x + i), b = _mm512_maskz_loadu_ps(high, x + i + 16);
     _mm512_storeu_si512(pairs + i / 2, (__m512i)_mm512_cvtne2ps_pbh(b, a));
   }
@@ -182,8 +185,7 @@ INLINE void gradient_tile(const int rows, const int n_vectors, const gradient *s
     }
   }
   UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < n_vectors; v++) {
-    const int64_t left = s->n - column - v * 16;
-    const __mmask16 wanted = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+    const __mmask16 wanted = first_of_16(s->n - column - v * 16);
     float *dw = s->dw + (row + i) * s->n + column + v * 16;
     _mm512_mask_storeu_ps(dw, wanted, _mm512_add_ps(_mm512_maskz_loadu_ps(wanted, dw), sum[i][v]));
   }

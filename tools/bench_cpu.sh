@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains DiffuMIN with facet and with PyTorch in turns and compares them (docs/results/cpu.md).
-# Usage: tools/bench_cpu.sh [--markdown] [L…]    default: L = 50 and 512; about eight minutes on two cores
+# Usage: tools/bench_cpu.sh [--markdown] [L…]    default: L = 50 and 512; three minutes on two cores once all is built
 #   --markdown   also writes the measured blocks of docs/results/cpu.md anew
 # The last lines, one for each L: ratio L=<L> <facet / torch> facet <samples/s> torch <samples/s> share_of_peak <share>
 # Everything it makes is in build/bench. OMP_NUM_THREADS sets the threads of both.

@@ -12,7 +12,7 @@
 #   --facet        the program (default: build/facet, which is built)
 #   --directory    where data and runs are kept (default: build/quality); a second call goes on where the first stopped
 #   --page FILE    the page (default: docs/results/quality.md); text outside its markers stays
-# About 20 minutes on two free cores for all sets. Needs python3, no packages.
+# --plan says how long it takes, about an hour on two free cores for all sets. Needs python3, no packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case " $* " in

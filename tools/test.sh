@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds facet and runs every test and check. Needs about eight minutes on two cores.
+# Installs what is missing, builds facet and runs every test and check.
 # Usage: tools/test.sh [quick]    quick: only the Release build, its tests and the checks
 # Stops at the first stage that fails and shows its output; the output of every stage is build/logs/<stage>.log.
 # The last line counts each test once; sanitizers and valgrind run the same tests again.

@@ -2,6 +2,9 @@
  * AVX512-BF16 one instruction does the work of two. Factors are rounded here, so that callers see the same arrays of
  * float32. The folder is compiled for that instruction set alone, and not in double. */
 #include "cpu/lanes.h"
+#include "cpu/vector/tile.h"
+
+enum { TILE_ROWS = 8, TILE_VECTORS = 4 }; /* the most of the tiles below */
 
 #ifdef __AVX512BF16__
 #include <immintrin.h>
@@ -11,46 +14,10 @@ void facet_lanes_pack_bf16(int64_t n, int64_t columns, facet_lanes y, float *pac
 void facet_lanes_gradient_bf16(int64_t m, int64_t n, int64_t columns, facet_lanes x, const float *packed, float *dw);
 
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
 
 enum { PRODUCT_ROWS = 5, PRODUCT_COLUMNS = 4, GRADIENT_ROWS = 8, GRADIENT_VECTORS = 3 }; /* sums in 32 registers */
 enum { DEPTH = 128 };                              /* features that are rounded together */
 enum { COLUMN_PAIRS = FACET_LANES / 2, SPAN = 8 }; /* pairs of lanes in a column; columns rounded together */
-
-/* Calls tile(rows, vectors, …) with constants. */
-#define TILE_OF_VECTORS(tile, rows, n_vectors, ...)                                                                    \
-  switch (n_vectors) {                                                                                                 \
-  case 1:                                                                                                              \
-    tile(rows, 1, __VA_ARGS__);                                                                                        \
-    break;                                                                                                             \
-  case 2:                                                                                                              \
-    tile(rows, 2, __VA_ARGS__);                                                                                        \
-    break;                                                                                                             \
-  case 3:                                                                                                              \
-    tile(rows, 3, __VA_ARGS__);                                                                                        \
-    break;                                                                                                             \
-  default:                                                                                                             \
-    tile(rows, 4, __VA_ARGS__);                                                                                        \
-  }
-#define TILE(tile, n_rows, n_vectors, ...)                                                                             \
-  switch (n_rows) {                                                                                                    \
-  case 1:                                                                                                              \
-    TILE_OF_VECTORS(tile, 1, n_vectors, __VA_ARGS__) break;                                                            \
-  case 2:                                                                                                              \
-    TILE_OF_VECTORS(tile, 2, n_vectors, __VA_ARGS__) break;                                                            \
-  case 3:                                                                                                              \
-    TILE_OF_VECTORS(tile, 3, n_vectors, __VA_ARGS__) break;                                                            \
-  case 4:                                                                                                              \
-    TILE_OF_VECTORS(tile, 4, n_vectors, __VA_ARGS__) break;                                                            \
-  case 5:                                                                                                              \
-    TILE_OF_VECTORS(tile, 5, n_vectors, __VA_ARGS__) break;                                                            \
-  case 6:                                                                                                              \
-    TILE_OF_VECTORS(tile, 6, n_vectors, __VA_ARGS__) break;                                                            \
-  case 7:                                                                                                              \
-    TILE_OF_VECTORS(tile, 7, n_vectors, __VA_ARGS__) break;                                                            \
-  default:                                                                                                             \
-    TILE_OF_VECTORS(tile, 8, n_vectors, __VA_ARGS__)                                                                   \
-  }
 
 /* The first n of 16 elements; none for n ≤ 0. */
 INLINE __mmask16 first_of_16(int64_t n) {

@@ -2,6 +2,9 @@
 #include <string.h>
 
 #include "cpu/vector/lanes_vector.h"
+#include "cpu/vector/tile.h"
+
+enum { TILE_ROWS = 6, TILE_VECTORS = 5 }; /* the most of the tiles below */
 
 #if defined __AVX512F__ /* 20 sums in 32 registers */
 enum { PRODUCT_ROWS = 5, PRODUCT_VECTORS = 4, GRADIENT_ROWS = 4, GRADIENT_VECTORS = 5 };
@@ -10,41 +13,6 @@ enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 2, GRADIENT_ROWS = 6, GRADIENT_VECTOR
 #else
 enum { PRODUCT_ROWS = 4, PRODUCT_VECTORS = 2, GRADIENT_ROWS = 4, GRADIENT_VECTORS = 2 };
 #endif
-#define UNROLL _Pragma("GCC unroll 8")
-
-/* Calls tile(rows, vectors, …) with constants. */
-#define TILE_OF_VECTORS(tile, rows, n_vectors, ...)                                                                    \
-  switch (n_vectors) {                                                                                                 \
-  case 1:                                                                                                              \
-    tile(rows, 1, __VA_ARGS__);                                                                                        \
-    break;                                                                                                             \
-  case 2:                                                                                                              \
-    tile(rows, 2, __VA_ARGS__);                                                                                        \
-    break;                                                                                                             \
-  case 3:                                                                                                              \
-    tile(rows, 3, __VA_ARGS__);                                                                                        \
-    break;                                                                                                             \
-  case 4:                                                                                                              \
-    tile(rows, 4, __VA_ARGS__);                                                                                        \
-    break;                                                                                                             \
-  default:                                                                                                             \
-    tile(rows, 5, __VA_ARGS__);                                                                                        \
-  }
-#define TILE(tile, n_rows, n_vectors, ...)                                                                             \
-  switch (n_rows) {                                                                                                    \
-  case 1:                                                                                                              \
-    TILE_OF_VECTORS(tile, 1, n_vectors, __VA_ARGS__) break;                                                            \
-  case 2:                                                                                                              \
-    TILE_OF_VECTORS(tile, 2, n_vectors, __VA_ARGS__) break;                                                            \
-  case 3:                                                                                                              \
-    TILE_OF_VECTORS(tile, 3, n_vectors, __VA_ARGS__) break;                                                            \
-  case 4:                                                                                                              \
-    TILE_OF_VECTORS(tile, 4, n_vectors, __VA_ARGS__) break;                                                            \
-  case 5:                                                                                                              \
-    TILE_OF_VECTORS(tile, 5, n_vectors, __VA_ARGS__) break;                                                            \
-  default:                                                                                                             \
-    TILE_OF_VECTORS(tile, 6, n_vectors, __VA_ARGS__)                                                                   \
-  }
 
 /* Cuts n into the fewest parts of at most `most`, as equal as can be. */
 typedef struct cut {

@@ -47,10 +47,6 @@ static const facet_argument table[] = {
      .help = "sets a key, e.g. train.batch_size=64; may be repeated"},
     {0}};
 
-static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
-}
-
 /* The first batches of the training split, in its order. */
 static facet_status check_batches(facet_executor *executor, facet_dataset *dataset, const facet_config *config,
                                   const check_arguments *arguments) {
@@ -125,5 +121,5 @@ const facet_command facet_command_check = {
         "keeps its mask. The program facet_f64 does the same in double precision, where a wrong formula cannot hide\n"
         "in rounding.",
     .run = run,
-    .print_options = print_options,
+    .arguments = table,
 };

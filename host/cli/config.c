@@ -44,15 +44,11 @@ static facet_status run(int argc, char **argv) {
   return FACET_OK;
 }
 
-static void print_arguments(void) {
-  facet_arguments_print_help(table, stdout);
-}
-
 const facet_command facet_command_config = {
     .name = "config",
     .usage = "facet config [CONFIG.yaml] [--set KEY=VALUE]… [--markdown]",
     .summary = "Checks a configuration, or prints the reference of all keys.",
     .help = "Without CONFIG.yaml, prints every section and key with its default, range and meaning.",
     .run = run,
-    .print_options = print_arguments,
+    .arguments = table,
 };

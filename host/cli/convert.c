@@ -61,7 +61,6 @@ static facet_status run(int argc, char **argv) {
 }
 
 static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
   for (int i = 0; i < facet_convert_n_sections; i++) facet_options_print_help(&facet_convert_sections[i], stdout);
 }
 
@@ -73,4 +72,5 @@ const facet_command facet_command_convert = {
     .help = "Every positive interaction becomes a sample, with sampled negatives; or every item shown in an impression "
             "does. docs/convert.md explains the configuration.",
     .run = run,
+    .arguments = table,
     .print_options = print_options};

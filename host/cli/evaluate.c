@@ -81,13 +81,9 @@ done:
   return status;
 }
 
-static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
-}
-
 const facet_command facet_command_evaluate = {
     .name = "evaluate",
     .usage = "facet evaluate CHECKPOINT_OR_RUN [--split NAME] [--set KEY=VALUE]… [--device cpu|cuda] [--json]",
     .summary = "prints the metrics of a checkpoint on a split",
     .run = run,
-    .print_options = print_options};
+    .arguments = table};

@@ -42,10 +42,6 @@ static const facet_argument table[] = {{.name = "CONFIG.yaml",
                                         .help = "sets a key, e.g. train.batch_size=512; may be repeated"},
                                        {0}};
 
-static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
-}
-
 static facet_status print_plan(const facet_graph *graph, bool with_backward) {
   facet_plan *plan = NULL;
   FACET_TRY(facet_plan_create(graph, with_backward, false, &plan));
@@ -104,5 +100,5 @@ const facet_command facet_command_graph = {
         "One line per node with operator, shape, parameters, MFLOP and MB. Nothing is allocated or trained; only the\n"
         "schema of the data set is read.",
     .run = run,
-    .print_options = print_options,
+    .arguments = table,
 };

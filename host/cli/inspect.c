@@ -141,10 +141,6 @@ static facet_status run(int argc, char **argv) {
   return found->inspect(&request);
 }
 
-static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
-}
-
 const facet_command facet_command_inspect = {
     .name = "inspect",
     .usage = "facet inspect PATH [--verify] [--rows N] [--split NAME]",
@@ -152,4 +148,4 @@ const facet_command facet_command_inspect = {
     .help = "A shard, tables.h5 and a vocabulary file belong to the schema.yaml of their data set directory.\n"
             "With --verify, a fault ends the program with status 3 (data) or 4 (checkpoints and files).",
     .run = run,
-    .print_options = print_options};
+    .arguments = table};

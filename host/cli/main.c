@@ -44,6 +44,7 @@ static void print_help(void) {
 static void print_command_help(const facet_command *command) {
   printf("%s\n\nUsage: %s\n", command->summary, command->usage);
   if (command->help) printf("\n%s\n", command->help);
+  if (command->arguments) facet_arguments_print_help(command->arguments, stdout);
   if (command->print_options) command->print_options();
 }
 

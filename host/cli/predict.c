@@ -67,14 +67,10 @@ done:
   return status;
 }
 
-static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
-}
-
 const facet_command facet_command_predict = {
     .name = "predict",
     .usage = "facet predict CHECKPOINT_OR_RUN --output FILE.h5|FILE.tsv|FILE.csv [--split NAME] [--set KEY=VALUE]…",
     .summary = "writes the scores of a split to a file",
     .help = help,
     .run = run,
-    .print_options = print_options};
+    .arguments = table};

@@ -63,7 +63,6 @@ static facet_status run(int argc, char **argv) {
 }
 
 static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
   facet_options_print_help(&facet_synthesize_section, stdout);
 }
 
@@ -74,4 +73,5 @@ const facet_command facet_command_synthesize = {
     .help = "Users with several latent interests, long noisy histories, item categories, hour and position effects.\n"
             "DIR/truth.json keeps the best AUC that can be reached on the test split.",
     .run = run,
+    .arguments = table,
     .print_options = print_options};

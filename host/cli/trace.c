@@ -99,10 +99,6 @@ static facet_status run(int argc, char **argv) {
   return given.compare ? compare(&given) : write_trace(&given);
 }
 
-static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
-}
-
 const facet_command facet_command_trace = {
     .name = "trace",
     .usage = "facet trace CONFIG.yaml --output FILE.h5 [--checkpoint RUN] [--batch N] [--set KEY=VALUE]…\n"
@@ -112,4 +108,4 @@ const facet_command facet_command_trace = {
         "Inputs, parameters, random draws, activations, losses and gradients by name; docs/debugging.md. --compare\n"
         "exits with status 3 where the files differ.",
     .run = run,
-    .print_options = print_options};
+    .arguments = table};

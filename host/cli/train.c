@@ -78,7 +78,6 @@ static facet_status run(int argc, char **argv) {
 }
 
 static void print_options(void) {
-  facet_arguments_print_help(table, stdout);
   printf("\nKeys of the configuration:\n");
   for (int i = 0; i < facet_config_n_sections; i++) facet_options_print_help(&facet_config_sections[i], stdout);
   for (int i = 0; facet_registry_models[i]; i++) {
@@ -93,4 +92,5 @@ const facet_command facet_command_train = {
     .summary = "trains a model, or continues a run",
     .help = help,
     .run = run,
+    .arguments = table,
     .print_options = print_options};

@@ -47,26 +47,6 @@ static inline void write_item_tokens(void) {
   facet_vocabulary_destroy(&v);
 }
 
-static inline void write_item_tables(const fixture *f) {
-  static const int32_t category[7] = {0, 1, 2, 3, 2, 3, 2};
-  static const int64_t genre_offsets[8] = {0, 0, 0, 1, 3, 6, 6, 7};
-  static const int32_t genres[7] = {2, 3, 4, 2, 3, 4, 2};
-  static const float image[14] = {0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-  const int item = facet_schema_vocabulary(f->schema, "item");
-  const facet_table_column columns[] = {
-      {.vocabulary = item, .column = "category", .type = FACET_FEATURE_ID, .length = 1, .values = category},
-      {.vocabulary = item,
-       .column = "genres",
-       .type = FACET_FEATURE_ID,
-       .length = 1,
-       .is_bag = true,
-       .offsets = genre_offsets,
-       .values = genres},
-      {.vocabulary = item, .column = "image", .type = FACET_FEATURE_FLOAT, .length = 2, .values = image},
-  };
-  EXPECT_OK(facet_tables_write(f->schema, path_of("small/tables.h5"), columns, 3));
-}
-
 /* <root>/small: the data set of data/fixture.h with tables, item tokens, a mapped part and a compressed one. */
 static inline void write_small(void) {
   fixture f;
@@ -74,7 +54,7 @@ static inline void write_small(void) {
   EXPECT_OK(facet_directory_create(path_of("small/train")));
   EXPECT_OK(facet_directory_create(path_of("small/vocab")));
   EXPECT_OK(facet_schema_write(f.schema, path_of("small/schema.yaml")));
-  write_item_tables(&f);
+  fixture_write_tables(&f, path_of("small/tables.h5"));
   write_item_tokens();
   fixture_write(&f, path_of("small/train/part-00000.h5"), false);
   f.label[0] = 0;

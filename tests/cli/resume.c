@@ -1,6 +1,5 @@
 /* A run that is stopped, killed or finds its newest checkpoint damaged ends as if nothing had happened: the same bytes in
  * model.h5, the same numbers in metrics.jsonl. */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,27 +39,6 @@ TestSuite(resume, .init = train_whole, .fini = tiny_remove, .timeout = 300);
 static void sleep_ms(int milliseconds) {
   const struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
   nanosleep(&time, NULL);
-}
-
-/* Starts `facet train c.yaml --output <run> [set]` with its output going to <run>.log. */
-static pid_t start(const char *run, const char *const *sets) {
-  const char *arguments[24] = {"facet", "train", tiny_path("c.yaml"), "--output", tiny_path("%s", run)};
-  int n = 5;
-  for (; *sets; sets++) {
-    arguments[n++] = "--set";
-    arguments[n++] = *sets;
-  }
-  const char *log = tiny_path("%s.log", run);
-  const pid_t pid = fork();
-  cr_assert(pid >= 0);
-  if (pid == 0) {
-    const int file = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    dup2(file, 1);
-    dup2(file, 2);
-    execv(FACET_BINARY_DIR "/facet", (char *const *)arguments);
-    _exit(127);
-  }
-  return pid;
 }
 
 /* Step of the last whole line of metrics.jsonl; 0 if there is none yet. */
@@ -116,7 +94,7 @@ static const char *log_of(const char *run) {
 static void stop_again_and_again(const char *run, int signal_number, long long every, const char *const *sets) {
   int n_stopped = 0;
   for (long long at = every;; at += every) {
-    const pid_t pid = start(run, sets);
+    const pid_t pid = tiny_start(run, sets);
     wait_for_step(pid, run, at);
     kill(pid, signal_number);
     const int status = end_of(pid);
@@ -155,7 +133,7 @@ Test(resume, after_a_signal_during_an_evaluation) {
                                   "--set train.log_every=1 --set train.evaluate_every=10 --set train.epochs=2";
   tiny_train_ok("slow", arguments);
   for (long long at = 10; at <= 50; at += at == 40 ? 6 : 10) { /* 10, 20, 30, 40, 46 */
-    const pid_t pid = start("run", sets);
+    const pid_t pid = tiny_start("run", sets);
     if (wait_for_step(pid, "run", at)) kill(pid, SIGTERM);
     const int status = end_of(pid);
     cr_assert(status == 75 || status == 0, "exit status %d:\n%s", status, log_of("run"));
@@ -190,7 +168,7 @@ Test(resume, with_diffumin) {
 
 Test(resume, after_sigkill_in_training) {
   for (long long at = 7; at < last_step; at += 90) {
-    const pid_t pid = start("run", no_sets);
+    const pid_t pid = tiny_start("run", no_sets);
     if (wait_for_step(pid, "run", at)) kill(pid, SIGKILL);
     cr_assert(end_of(pid) <= 0, "%s", log_of("run"));
   }
@@ -207,7 +185,7 @@ Test(resume, after_sigkill_at_any_time) {
       "--set train.checkpoint_every=1 --set train.keep_checkpoints=2 --set train.max_steps=60";
   tiny_train_ok("short", arguments);
   for (int milliseconds = 0; milliseconds < 60; milliseconds += 3) {
-    const pid_t pid = start("run", sets);
+    const pid_t pid = tiny_start("run", sets);
     sleep_ms(milliseconds);
     kill(pid, SIGKILL);
     cr_assert(end_of(pid) <= 0, "%s", log_of("run"));
@@ -230,7 +208,7 @@ static void flip_byte(const char *checkpoint, long at) {
 
 /* A run that was stopped after step 100; returns the step of its newest checkpoint. */
 static long long stopped_run(void) {
-  const pid_t pid = start("run", no_sets);
+  const pid_t pid = tiny_start("run", no_sets);
   wait_for_step(pid, "run", 100);
   kill(pid, SIGTERM);
   cr_assert_eq(end_of(pid), 75);

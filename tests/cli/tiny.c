@@ -1,5 +1,6 @@
 #include "cli/tiny.h"
 
+#include <fcntl.h>
 #include <hdf5.h>
 #include <math.h>
 #include <stdarg.h>
@@ -82,6 +83,26 @@ int tiny_train(const char *run, const char *format, ...) {
 
 void tiny_train_ok(const char *run, const char *arguments) {
   EXPECT_EXIT(0, tiny_train(run, "%s", arguments));
+}
+
+pid_t tiny_start(const char *run, const char *const *sets) {
+  const char *arguments[24] = {"facet", "train", tiny_path("c.yaml"), "--output", tiny_path("%s", run)};
+  int n = 5;
+  for (; *sets; sets++) {
+    arguments[n++] = "--set";
+    arguments[n++] = *sets;
+  }
+  const char *log = tiny_path("%s.log", run);
+  const pid_t pid = fork();
+  cr_assert(pid >= 0);
+  if (pid == 0) {
+    const int file = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(file, 1);
+    dup2(file, 2);
+    execv(FACET_BINARY_DIR "/facet", (char *const *)arguments);
+    _exit(127);
+  }
+  return pid;
 }
 
 /* ---- metrics.jsonl --------------------------------------------------------------------------------------------- */

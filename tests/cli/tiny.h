@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cli/program.h"
 
@@ -25,6 +26,10 @@ void tiny_write(const char *name, const char *text);
 int tiny_train(const char *run, const char *format, ...) FACET_PRINTF(2, 3);
 /* The same, which must succeed. */
 void tiny_train_ok(const char *run, const char *arguments);
+
+/* Starts `facet train c.yaml --output <run> [--set SET]…` beside the test, its output going to <run>.log; `sets` end with
+ * NULL. */
+pid_t tiny_start(const char *run, const char *const *sets);
 
 /* ---- what a run left ------------------------------------------------------------------------------------------- */
 

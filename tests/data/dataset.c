@@ -5,31 +5,10 @@
 
 #include "foreign.h"
 
-static const int32_t category[7] = {0, 1, 2, 3, 2, 3, 2};
-static const int64_t genre_offsets[8] = {0, 0, 0, 1, 3, 6, 6, 7};
-static const int32_t genres[7] = {2, 3, 4, 2, 3, 4, 2};
-static const float image[14] = {0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-
-static facet_status write_tables(const fixture *f, const int32_t *categories, const float *images) {
-  const int item = facet_schema_vocabulary(f->schema, "item");
-  const facet_table_column columns[] = {
-      {.vocabulary = item, .column = "category", .type = FACET_FEATURE_ID, .length = 1, .values = categories},
-      {.vocabulary = item,
-       .column = "genres",
-       .type = FACET_FEATURE_ID,
-       .length = 1,
-       .is_bag = true,
-       .offsets = genre_offsets,
-       .values = genres},
-      {.vocabulary = item, .column = "image", .type = FACET_FEATURE_FLOAT, .length = 2, .values = images},
-  };
-  return facet_tables_write(f->schema, fixture_path(f, "tables.h5"), columns, 3);
-}
-
 static void write_dataset(fixture *f, int n_parts) {
   fixture_create(f);
   EXPECT_OK(facet_schema_write(f->schema, fixture_path(f, "schema.yaml")));
-  EXPECT_OK(write_tables(f, category, image));
+  fixture_write_tables(f, fixture_path(f, "tables.h5"));
   EXPECT_OK(facet_directory_create(fixture_path(f, "train")));
   for (int p = 0; p < n_parts; p++) {
     char name[32];
@@ -63,13 +42,13 @@ Test(dataset, attributes_are_read) {
   write_dataset(&f, 1);
   EXPECT_OK(facet_dataset_open(f.directory, "train", &d));
   const facet_attribute *a = facet_dataset_attribute(d, fixture_feature(&f, "category"));
-  cr_assert(a->n_rows == 7 && !a->floats && !a->offsets && !memcmp(a->ids, category, sizeof category));
+  cr_assert(a->n_rows == 7 && !a->floats && !a->offsets && !memcmp(a->ids, f.category, sizeof f.category));
   a = facet_dataset_attribute(d, fixture_feature(&f, "history.category"));
-  cr_assert(!memcmp(a->ids, category, sizeof category));
+  cr_assert(!memcmp(a->ids, f.category, sizeof f.category));
   a = facet_dataset_attribute(d, fixture_feature(&f, "genres"));
-  cr_assert(!memcmp(a->offsets, genre_offsets, sizeof genre_offsets) && !memcmp(a->ids, genres, sizeof genres));
+  cr_assert(!memcmp(a->offsets, f.genre_offsets, sizeof f.genre_offsets) && !memcmp(a->ids, f.genres, sizeof f.genres));
   a = facet_dataset_attribute(d, fixture_feature(&f, "image"));
-  cr_assert(!a->ids && !memcmp(a->floats, image, sizeof image));
+  cr_assert(!a->ids && !memcmp(a->floats, f.image, sizeof f.image));
   cr_assert(!facet_dataset_attribute(d, fixture_feature(&f, "item_id")));
   facet_dataset_close(&d);
   fixture_destroy(&f);
@@ -99,16 +78,19 @@ Test(dataset, bad_attributes_are_errors) {
   fixture f;
   facet_dataset *d;
   write_dataset(&f, 1);
-  int32_t bad_category[7] = {0, 1, 2, 4, 2, 3, 2};
-  float bad_image[14] = {0, 0, 0, 0, 0, NAN};
-  EXPECT_OK(write_tables(&f, bad_category, image));
+  const char *path = fixture_path(&f, "tables.h5");
+  f.category[3] = 4;
+  fixture_write_tables(&f, path);
   EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "tables.h5: /item/category: row 3: id 4",
                "expected 0 to 3");
-  EXPECT_OK(write_tables(&f, category, bad_image));
-  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "/item/image: row 2: nan", "finite");
-  EXPECT_OK(write_tables(&f, (const int32_t[7]){0, 1, 2, -1, 2, 3, 2}, image));
+  f.category[3] = -1;
+  fixture_write_tables(&f, path);
   EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "/item/category: row 3: id -1");
-  EXPECT_OK(facet_tables_write(f.schema, fixture_path(&f, "tables.h5"), NULL, 0));
+  f.category[3] = 3;
+  f.image[5] = NAN;
+  fixture_write_tables(&f, path);
+  EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "/item/image: row 2: nan", "finite");
+  EXPECT_OK(facet_tables_write(f.schema, path, NULL, 0));
   EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), "item/category", "missing");
   fixture_destroy(&f);
 }
@@ -121,7 +103,7 @@ Test(dataset, tables_that_do_not_fit_their_vocabulary) {
   const char *path = fixture_path(&f, "tables.h5");
 #define REFUSED(change, ...)                                                                                           \
   do {                                                                                                                 \
-    EXPECT_OK(write_tables(&f, category, image));                                                                      \
+    fixture_write_tables(&f, path);                                                                                    \
     change;                                                                                                            \
     EXPECT_ERROR(FACET_ERROR_DATA, facet_dataset_open(f.directory, "train", &d), path, __VA_ARGS__);                   \
     cr_assert_null(d);                                                                                                 \

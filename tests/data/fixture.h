@@ -71,6 +71,10 @@ typedef struct fixture {
   int64_t time[6], start[6], event_time[7];
   int32_t user[6], item[6], zip[6], length[6], event_item[7];
   int32_t tag_count[6], tags[6], event_tag_count[7], event_tags[5];
+  /* Attributes of the items, to be changed before fixture_write_tables. */
+  int32_t category[7], genres[7];
+  int64_t genre_offsets[8];
+  float image[14];
 } fixture;
 
 static inline void fixture_create(fixture *f) {
@@ -91,6 +95,10 @@ static inline void fixture_create(fixture *f) {
       .tags = {2, 3, 4, 2, 3, 4},
       .event_tag_count = {1, 0, 0, 2, 0, 1, 1},
       .event_tags = {2, 3, 4, 2, 3},
+      .category = {0, 1, 2, 3, 2, 3, 2},
+      .genre_offsets = {0, 0, 0, 1, 3, 6, 6, 7},
+      .genres = {2, 3, 4, 2, 3, 4, 2},
+      .image = {0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
   };
   strcpy(f->directory, "/tmp/facet_data_XXXXXX");
   cr_assert(mkdtemp(f->directory));
@@ -126,6 +134,23 @@ static inline void fixture_append(const fixture *f, facet_shard_writer *w) {
   EXPECT_OK(facet_shard_append_int64s(w, F("history.time"), f->event_time, 7));
   EXPECT_OK(facet_shard_append_bags(w, F("history.tags"), f->event_tag_count, f->event_tags, 7));
 #undef F
+}
+
+/* Writes the attributes of the items. */
+static inline void fixture_write_tables(const fixture *f, const char *path) {
+  const int item = facet_schema_vocabulary(f->schema, "item");
+  const facet_table_column columns[] = {
+      {.vocabulary = item, .column = "category", .type = FACET_FEATURE_ID, .length = 1, .values = f->category},
+      {.vocabulary = item,
+       .column = "genres",
+       .type = FACET_FEATURE_ID,
+       .length = 1,
+       .is_bag = true,
+       .offsets = f->genre_offsets,
+       .values = f->genres},
+      {.vocabulary = item, .column = "image", .type = FACET_FEATURE_FLOAT, .length = 2, .values = f->image},
+  };
+  EXPECT_OK(facet_tables_write(f->schema, path, columns, 3));
 }
 
 /* Writes the columns as a shard. */

@@ -38,16 +38,8 @@ Test(diffumin, poison_does_not_change_results) {
 
 Test(diffumin, programs_share_parameters_and_scores) {
   test_model m;
-  facet_real evaluated[TEST_BATCH], served[TEST_BATCH];
-  facet_run run = {.seed = 3};
   test_open_model(&m, "diffumin", true, true, (const char *[]){"history=carts", "mlp=[8]", NULL});
-  EXPECT_OK(facet_executor_forward(m.executor[FACET_PROGRAM_EVALUATE], m.batch, &run));
-  EXPECT_OK(facet_executor_forward(m.executor[FACET_PROGRAM_SERVE], m.batch, &run));
-  EXPECT_OK(facet_executor_output(m.executor[FACET_PROGRAM_EVALUATE], "logit", evaluated, TEST_BATCH));
-  EXPECT_OK(facet_executor_output(m.executor[FACET_PROGRAM_SERVE], "logit", served, TEST_BATCH));
-  cr_assert_eq(memcmp(evaluated, served, sizeof served), 0);
-  for (int b = 0; b < TEST_ROWS; b++) cr_assert(isfinite(evaluated[b]));
-  cr_assert_eq(facet_executor_n_losses(m.executor[FACET_PROGRAM_SERVE]), 0);
+  test_expect_same_scores(&m);
   cr_assert_eq(facet_executor_n_losses(m.executor[FACET_PROGRAM_EVALUATE]), 1);
   cr_assert_eq(facet_executor_n_losses(m.executor[FACET_PROGRAM_TRAIN]), 3);
   cr_assert_eq(facet_executor_n_monitors(m.executor[FACET_PROGRAM_TRAIN]), 4);

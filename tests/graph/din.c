@@ -1,7 +1,5 @@
 /* The model din on hand-made schemas and batches; tests/python/din_golden.py compares it with another implementation. */
 #include <criterion/criterion.h>
-#include <math.h>
-#include <string.h>
 
 #include "facet/memory.h"
 #include "facet/options.h"
@@ -25,31 +23,15 @@ Test(din, poison_does_not_change_results) {
   test_expect_poison_changes_nothing("din", (const char *[]){"dropout=0.2", "mlp=[8]", "attention=[7, 4]", NULL});
 }
 
-static int64_t rows_of(const test_model *m, const char *name) {
-  for (int i = 0; i < facet_parameters_n_dense(m->parameters); i++) {
-    const facet_parameter_info *info = facet_parameters_dense(m->parameters, i);
-    if (strcmp(info->name, name) == 0) return info->shape.dim[0];
-  }
-  cr_assert_fail("no parameter %s", name);
-  return 0;
-}
-
 Test(din, programs_share_parameters_and_scores) {
   test_model m;
-  facet_real evaluated[TEST_BATCH], served[TEST_BATCH];
-  facet_run run = {.seed = 3};
   test_open_model(&m, "din", true, true, (const char *[]){"dropout=0.5", "mlp=[8]", NULL});
-  EXPECT_OK(facet_executor_forward(m.executor[FACET_PROGRAM_EVALUATE], m.batch, &run));
-  EXPECT_OK(facet_executor_forward(m.executor[FACET_PROGRAM_SERVE], m.batch, &run));
-  EXPECT_OK(facet_executor_output(m.executor[FACET_PROGRAM_EVALUATE], "logit", evaluated, TEST_BATCH));
-  EXPECT_OK(facet_executor_output(m.executor[FACET_PROGRAM_SERVE], "logit", served, TEST_BATCH));
-  cr_assert_eq(memcmp(evaluated, served, sizeof served), 0);
-  for (int b = 0; b < TEST_ROWS; b++) cr_assert(isfinite(evaluated[b]));
+  test_expect_same_scores(&m);
   /* history shares the tables of items (6) and tags (3) with the target, carts that of items; 9 of the item, 20 · 3 of
    * the context, 5 + 2 floats, and both interests */
-  cr_assert_eq(rows_of(&m, "history.attention.0.weight"), 4 * 9);
-  cr_assert_eq(rows_of(&m, "carts.attention.0.weight"), 4 * 6);
-  cr_assert_eq(rows_of(&m, "mlp.0.weight"), 9 + 60 + 7 + 9 + 6);
+  cr_assert_eq(test_dense_parameter(&m, "history.attention.0.weight")->shape.dim[0], 4 * 9);
+  cr_assert_eq(test_dense_parameter(&m, "carts.attention.0.weight")->shape.dim[0], 4 * 6);
+  cr_assert_eq(test_dense_parameter(&m, "mlp.0.weight")->shape.dim[0], 9 + 60 + 7 + 9 + 6);
   test_close_model(&m);
 }
 

@@ -1,7 +1,5 @@
 /* The model mean_pooling on hand-made schemas and batches. */
 #include <criterion/criterion.h>
-#include <math.h>
-#include <string.h>
 
 #include "facet/memory.h"
 #include "facet/options.h"
@@ -10,25 +8,13 @@
 
 Test(mean_pooling, programs_share_parameters_and_scores) {
   test_model m;
-  facet_real evaluated[TEST_BATCH], served[TEST_BATCH];
-  facet_run run = {.seed = 3};
   test_open_model(&m, "mean_pooling", true, true, (const char *[]){"batch_norm=true", "dropout=0.5", NULL});
-  EXPECT_OK(facet_executor_forward(m.executor[FACET_PROGRAM_EVALUATE], m.batch, &run));
-  EXPECT_OK(facet_executor_forward(m.executor[FACET_PROGRAM_SERVE], m.batch, &run));
-  EXPECT_OK(facet_executor_output(m.executor[FACET_PROGRAM_EVALUATE], "logit", evaluated, TEST_BATCH));
-  EXPECT_OK(facet_executor_output(m.executor[FACET_PROGRAM_SERVE], "logit", served, TEST_BATCH));
-  cr_assert_eq(memcmp(evaluated, served, sizeof served), 0);
-  for (int b = 0; b < TEST_ROWS; b++) cr_assert(isfinite(evaluated[b]));
-  cr_assert_eq(facet_executor_n_losses(m.executor[FACET_PROGRAM_SERVE]), 0);
+  test_expect_same_scores(&m);
   double loss = facet_executor_total_loss(m.executor[FACET_PROGRAM_EVALUATE]);
   cr_assert(loss > 0.3 && loss < 1.5, "near log 2 before training: %g", loss);
   cr_assert_eq(facet_parameters_n_tables(m.parameters), 2, "features that name one embedding share its table");
   /* 6 + 3 of the item, 20 · 3 of the context, 5 floats; history 6 + 3 + 2, carts 6 */
-  const facet_parameter_info *w = NULL;
-  for (int i = 0; i < facet_parameters_n_dense(m.parameters); i++)
-    if (strcmp(facet_parameters_dense(m.parameters, i)->name, "mlp.0.weight") == 0)
-      w = facet_parameters_dense(m.parameters, i);
-  cr_assert_not_null(w);
+  const facet_parameter_info *w = test_dense_parameter(&m, "mlp.0.weight");
   cr_assert_eq(w->shape.dim[0], 9 + 60 + 5 + 11 + 6);
   cr_assert_eq(w->shape.dim[1], 256);
   test_close_model(&m);

@@ -138,6 +138,27 @@ void test_close_model(test_model *m) {
   facet_memory_free(m->options);
 }
 
+const facet_parameter_info *test_dense_parameter(const test_model *m, const char *name) {
+  for (int i = 0; i < facet_parameters_n_dense(m->parameters); i++) {
+    const facet_parameter_info *info = facet_parameters_dense(m->parameters, i);
+    if (strcmp(info->name, name) == 0) return info;
+  }
+  cr_assert_fail("no parameter %s", name);
+  return NULL;
+}
+
+void test_expect_same_scores(test_model *m) {
+  facet_real evaluated[TEST_BATCH], served[TEST_BATCH];
+  facet_run run = {.seed = 3};
+  EXPECT_OK(facet_executor_forward(m->executor[FACET_PROGRAM_EVALUATE], m->batch, &run));
+  EXPECT_OK(facet_executor_forward(m->executor[FACET_PROGRAM_SERVE], m->batch, &run));
+  EXPECT_OK(facet_executor_output(m->executor[FACET_PROGRAM_EVALUATE], "logit", evaluated, TEST_BATCH));
+  EXPECT_OK(facet_executor_output(m->executor[FACET_PROGRAM_SERVE], "logit", served, TEST_BATCH));
+  cr_assert_eq(memcmp(evaluated, served, sizeof served), 0);
+  for (int b = 0; b < TEST_ROWS; b++) cr_assert(isfinite(evaluated[b]));
+  cr_assert_eq(facet_executor_n_losses(m->executor[FACET_PROGRAM_SERVE]), 0);
+}
+
 void test_expect_gradients(const char *name, bool sequences, bool floats, const char *const *sets) {
   test_model m;
   char *text = NULL;

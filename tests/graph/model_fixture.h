@@ -36,6 +36,13 @@ typedef struct test_model {
 void test_open_model(test_model *m, const char *name, bool sequences, bool floats, const char *const *sets);
 void test_close_model(test_model *m);
 
+/* The dense parameter with this name; the test fails where there is none. */
+const facet_parameter_info *test_dense_parameter(const test_model *m, const char *name);
+
+/* The evaluate and serve programs give the same bits, finite in the valid rows; afterwards the executor of the evaluate
+ * program holds that pass. The serve program has no loss. */
+void test_expect_same_scores(test_model *m);
+
 /* facet_executor_check_gradients on the train program. Activations with a kink (relu, prelu) belong in the double build,
  * where a step does not cross it. */
 void test_expect_gradients(const char *name, bool sequences, bool floats, const char *const *sets);

@@ -8,7 +8,7 @@ set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkg-config git libhdf5-dev libdnnl-dev libyaml-dev libjansson-dev
        libprotobuf-c-dev protobuf-c-compiler libxxhash-dev libdeflate-dev)
-test=(libcriterion-dev clang-format-14 clang-tidy-14 libomp-14-dev cppcheck shellcheck valgrind hdf5-tools python3
+test=(libcriterion-dev clang-format-14 clang-tidy-14 libomp-14-dev cppcheck shellcheck valgrind python3
       python3-venv ca-certificates clang-14 libclang-rt-14-dev llvm-14)
 
 case ${1:-build} in

@@ -98,8 +98,8 @@ print_markdown() {
 
 Which wrong formulas do the tests notice? Each line is one change of one place, mostly by 1 % or of an index by one, and the
 suite that must fail with it. `tools/mutants.sh` makes them one at a time in a copy of the tree, builds the test program
-and runs the suite; a mutant that survives is a missing test. All of them take seven minutes on two busy cores, a third of
-it for the build, so `tools/test.sh` does not run them; `tools/check.sh` verifies that every one still has its place in the
+and runs the suite; a mutant that survives is a missing test. All of them take some minutes, a third of it for
+the build, so `tools/test.sh` does not run them; `tools/check.sh` verifies that every one still has its place in the
 code. `diffumin_golden.py` compares with PyTorch; without it its mutants are skipped.
 
     tools/mutants.sh                                      all of them
@@ -111,16 +111,16 @@ When a formula changes on purpose, change its mutants in `tools/mutants.txt` wit
 one or two.
 
 END
-  local name former='' separator=''
-  for name in "${names[@]}"; do
-    if [ "${file[$name]}" != "$former" ]; then
-      former=${file[$name]}
-      printf '%s## %s\n\n| mutant | change | caught by |\n|---|---|---|\n' "$separator" "$former"
-      separator=$'\n'
-    fi
-    printf '| %s | %s: `%s` → `%s` | `%s` |\n' "$name" "${what[$name]}" "${from[$name]//|/\\|}" "${to[$name]//|/\\|}" \
-      "$(test_of "$name")"
-  done
+  local name separator='' source
+  while read -r source; do
+    printf '%s## %s\n\n| mutant | change | caught by |\n|---|---|---|\n' "$separator" "$source"
+    separator=$'\n'
+    for name in "${names[@]}"; do
+      [ "${file[$name]}" = "$source" ] || continue
+      printf '| %s | %s: `%s` → `%s` | `%s` |\n' "$name" "${what[$name]}" "${from[$name]//|/\\|}" "${to[$name]//|/\\|}" \
+        "$(test_of "$name")"
+    done
+  done < <(printf '%s\n' "${file[@]}" | LC_ALL=C sort -u)
 }
 
 # ---- running -----------------------------------------------------------------------------------------------------

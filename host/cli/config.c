@@ -47,7 +47,7 @@ static facet_status run(int argc, char **argv) {
 const facet_command facet_command_config = {
     .name = "config",
     .usage = "facet config [CONFIG.yaml] [--set KEY=VALUE]… [--markdown]",
-    .summary = "Checks a configuration, or prints the reference of all keys.",
+    .summary = "checks a configuration, or prints the reference of all keys",
     .help = "Without CONFIG.yaml, prints every section and key with its default, range and meaning.",
     .run = run,
     .arguments = table,

@@ -68,7 +68,7 @@ const facet_command facet_command_convert = {
     .name = "convert",
     .usage =
         "facet convert CONFIG.yaml --input DIR --output DATASET [--vocabulary DATASET [--freeze]] [--set key=value]…",
-    .summary = "make a data set from logs of interactions or impressions in delimited text",
+    .summary = "makes a data set from logs of interactions or impressions in delimited text",
     .help = "Every positive interaction becomes a sample, with sampled negatives; or every item shown in an impression "
             "does. docs/convert.md explains the configuration.",
     .run = run,

@@ -69,7 +69,7 @@ static void print_options(void) {
 const facet_command facet_command_synthesize = {
     .name = "synthesize",
     .usage = "facet synthesize [CONFIG.yaml] --output DIR [--set key=value]…",
-    .summary = "write synthetic logs with a known click probability as a data set",
+    .summary = "writes synthetic logs with a known click probability as a data set",
     .help = "Users with several latent interests, long noisy histories, item categories, hour and position effects.\n"
             "DIR/truth.json keeps the best AUC that can be reached on the test split.",
     .run = run,

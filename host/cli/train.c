@@ -45,8 +45,7 @@ static const facet_argument table[] = {
 static const char help[] = "Running the same command again continues a run that was stopped, or says that it is "
                            "finished. SIGTERM and SIGUSR1\n"
                            "save a checkpoint and exit with status 75. Logs are in metrics.jsonl and, for TensorBoard, "
-                           "events.out.tfevents.*.\n"
-                           "\nArguments:";
+                           "events.out.tfevents.*.";
 
 /* "runs/<name of the configuration file without .yaml>" */
 static facet_status default_output(const char *config, char *path) {

@@ -7,7 +7,7 @@ facet_status facet_device_open(const char *name, facet_device **device) {
   if (strcmp(name, "cpu") == 0) return facet_backend_cpu.open(0, device);
   FACET_CHECK(strncmp(name, "cuda", 4) == 0 && (name[4] == '\0' || name[4] == ':'), FACET_ERROR_USAGE,
               "device \"%s\": expected cpu, cuda or cuda:<index>", name);
-  FACET_FAIL(FACET_ERROR_DEVICE, "device \"%s\": facet was built without the CUDA backend; use the device cpu", name);
+  FACET_FAIL(FACET_ERROR_DEVICE, "device \"%s\": there is no CUDA backend yet; use the device cpu", name);
 }
 
 void facet_device_close(facet_device **device) {

@@ -1,5 +1,5 @@
-/* The seam: host/ decides what, where and when; a backend decides how. The CPU backend is host/cpu/backend_cpu.c; the
- * CUDA backend is the library libfacet_cuda.so, loaded when a GPU is asked for. */
+/* The seam: host/ decides what, where and when; a backend decides how. The CPU backend, host/graph/backend_cpu.c, is
+ * the only one so far. */
 #ifndef FACET_BACKEND_H
 #define FACET_BACKEND_H
 
@@ -32,7 +32,7 @@ typedef struct facet_backend {
 
   /* Fails with FACET_ERROR_DEVICE, naming what is missing, where products of this precision are not possible. */
   facet_status (*check_precision)(facet_device *device, facet_precision precision);
-  /* Kernels of an operator; NULL members where the backend has none. A GPU looks op->name up in its own table. */
+  /* Kernels of an operator; NULL members where the backend has none. */
   facet_op_kernels (*kernels)(const facet_op *op);
   /* Fills a batch (windows, joins, bags); called from the reader threads. */
   facet_status (*assemble)(facet_device *device, facet_dataset *dataset, const int64_t *rows, int64_t n,
@@ -50,7 +50,7 @@ struct facet_device {
 
 extern const facet_backend facet_backend_cpu;
 
-/* Opens "cpu" or, where the CUDA library is present, "cuda" or "cuda:1"; FACET_ERROR_DEVICE with a reason otherwise. */
+/* Opens "cpu". "cuda" and "cuda:<index>" are FACET_ERROR_DEVICE: there is no such backend yet. */
 facet_status facet_device_open(const char *name, facet_device **device);
 void facet_device_close(facet_device **device);
 facet_status facet_device_set_precision(facet_device *device, facet_precision precision);

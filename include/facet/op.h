@@ -1,5 +1,5 @@
-/* Operators: a descriptor with shape rule, cost, forward and backward. One file host/ops/<op>.c is one operator; the
- * CUDA version has the same basename in cuda/ops. docs/add_an_operator.md walks through one.
+/* Operators: a descriptor with shape rule, cost, forward and backward. One file host/ops/<op>.c is one operator;
+ * docs/add_an_operator.md walks through one.
  *
  * Rules for kernels: no allocation, no global state; forward writes every element of its outputs; backward
  * ACCUMULATES (+=) into the input gradients that are not NULL and must not touch the others, or writes every element of

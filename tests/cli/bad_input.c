@@ -65,7 +65,7 @@ Test(bad_input, command_line) {
   EXPECT_REFUSED(2, tiny_train("run", "--resum auto"), "did you mean \"--resume\"?");
   EXPECT_REFUSED(2, program_run("train"), "CONFIG.yaml");
   EXPECT_REFUSED(2, tiny_train("run", "--device gpu"), "\"gpu\"", "expected cpu");
-  EXPECT_REFUSED(7, tiny_train("run", "--device cuda"), "\"cuda\"", "without the CUDA backend");
+  EXPECT_REFUSED(7, tiny_train("run", "--device cuda"), "\"cuda\"", "there is no CUDA backend");
   cr_assert(!facet_directory_exists(tiny_path("run")));
 }
 

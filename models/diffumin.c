@@ -255,9 +255,8 @@ static void add_interests(diffumin *m) {
   const diffumin_options *o = m->option;
   facet_route_options route = o->route;
   route.top_ppm = (int64_t)(o->top_p * 1e6 + 0.5);
-  m->e_s = facet_linear(g, "target", m->target, m->d, true, FACET_ACTIVATION_NONE, (facet_init){0});
-  facet_tensor *a =
-      facet_linear(g, "channels", m->e_s, m->d * o->channels, o->chan_bias, FACET_ACTIVATION_NONE, (facet_init){0});
+  m->e_s = facet_linear(g, "target", m->target, m->d, true, FACET_ACTIVATION_NONE);
+  facet_tensor *a = facet_linear(g, "channels", m->e_s, m->d * o->channels, o->chan_bias, FACET_ACTIVATION_NONE);
   facet_tensor *statistics;
   m->o = add_channels(m, a);
   m->recent = facet_block_recent(g, "encoder", m->events, o->subseq_len);
@@ -322,8 +321,8 @@ static facet_tensor *add_diffusion_loss(const diffumin *m, facet_tensor *omega) 
 /* norm(g(x)), g: Linear(d → 4d), ReLU, Linear(4d → d); shared by the channels. */
 static facet_tensor *add_contrast_head(const diffumin *m, const char *name, facet_tensor *x) {
   facet_graph *g = m->graph;
-  x = facet_linear(g, facet_graph_name(g, "%s.0", name), x, 4 * m->d, true, FACET_ACTIVATION_RELU, (facet_init){0});
-  x = facet_linear(g, facet_graph_name(g, "%s.1", name), x, m->d, true, FACET_ACTIVATION_NONE, (facet_init){0});
+  x = facet_linear(g, facet_graph_name(g, "%s.0", name), x, 4 * m->d, true, FACET_ACTIVATION_RELU);
+  x = facet_linear(g, facet_graph_name(g, "%s.1", name), x, m->d, true, FACET_ACTIVATION_NONE);
   return facet_l2_normalize(g, facet_graph_name(g, "%s.unit", name), x, interest_epsilon);
 }
 
@@ -401,7 +400,7 @@ static facet_tensor *add_head(diffumin *m) {
   mlp.norm_epsilon = norm_epsilon;
   mlp.dice_momentum = dice_momentum;
   facet_tensor *x = facet_block_mlp(g, "mlp", facet_concat_end(&inputs), &mlp);
-  facet_tensor *logit = facet_linear(g, "logit", x, 1, true, FACET_ACTIVATION_NONE, (facet_init){0}); /* [B, 1] */
+  facet_tensor *logit = facet_linear(g, "logit", x, 1, true, FACET_ACTIVATION_NONE); /* [B, 1] */
   if (o->logit_bn) logit = facet_batch_norm(g, "logit.norm", logit, facet_graph_valid(g), norm_momentum, norm_epsilon);
   return logit;
 }

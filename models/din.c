@@ -116,10 +116,10 @@ static facet_tensor *add_attention(const din *m, int sequence, facet_tensor *q, 
     const char *layer = facet_graph_name(g, "%s.attention.%d", name, (int)i);
     const int64_t width = m->option->attention.value[i];
     x = i == 0 ? facet_pair_linear(g, layer, q, x, length, width)
-               : facet_linear(g, layer, x, width, true, FACET_ACTIVATION_NONE, (facet_init){0});
+               : facet_linear(g, layer, x, width, true, FACET_ACTIVATION_NONE);
     x = facet_block_activation(g, layer, x, m->option->attention_activation, present, FACET_NORM_MOMENTUM);
   }
-  return facet_linear(g, facet_graph_name(g, "%s.fit", name), x, 1, true, FACET_ACTIVATION_NONE, (facet_init){0});
+  return facet_linear(g, facet_graph_name(g, "%s.fit", name), x, 1, true, FACET_ACTIVATION_NONE);
 }
 
 /* u of a sequence [B, Σ widths], or the mean of one that shares no field with the target; NULL where it has no ids. */
@@ -172,7 +172,7 @@ static facet_status build(facet_graph *graph, const facet_schema *schema, const 
                      schema->path);
 
   facet_tensor *x = facet_block_mlp(graph, "mlp", facet_concat_end(&inputs), &option->mlp);
-  facet_tensor *logit = facet_linear(graph, "logit", x, 1, true, FACET_ACTIVATION_NONE, (facet_init){0}); /* [B, 1] */
+  facet_tensor *logit = facet_linear(graph, "logit", x, 1, true, FACET_ACTIVATION_NONE); /* [B, 1] */
   facet_block_click(graph, logit);
   return facet_graph_status(graph);
 }

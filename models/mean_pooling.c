@@ -68,7 +68,7 @@ static facet_status build(facet_graph *graph, const facet_schema *schema, const 
 
   /* hidden layers and logit */
   x = facet_block_mlp(graph, "mlp", x, &option->mlp);
-  facet_tensor *logit = facet_linear(graph, "logit", x, 1, true, FACET_ACTIVATION_NONE, (facet_init){0}); /* [B, 1] */
+  facet_tensor *logit = facet_linear(graph, "logit", x, 1, true, FACET_ACTIVATION_NONE); /* [B, 1] */
   facet_block_click(graph, logit);
   return facet_graph_status(graph);
 }

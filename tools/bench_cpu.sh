@@ -21,9 +21,7 @@ facet=build/facet
 train=datasets/synthetic/train_bench.yaml
 mkdir -p $directory
 
-[ -e build/CMakeCache.txt ] || cmake -G Ninja -B build -DCMAKE_BUILD_TYPE=Release -DFACET_TESTS=OFF >$directory/build.log 2>&1 ||
-  { cat $directory/build.log; exit 1; }
-ninja -C build facet >$directory/build.log 2>&1 || { tail -n 50 $directory/build.log; exit 1; }
+tools/build.sh $directory/build.log
 python=$(tools/python_env.sh)
 
 data() { # L USERS: the data set with histories of L events, kept from run to run

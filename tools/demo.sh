@@ -10,10 +10,7 @@ tools/install.sh build
 
 step "2/5 build (Release, build/)"
 mkdir -p demo
-# FACET_TESTS needs Criterion, which the demo does without; an existing build keeps its setting
-[ -e build/CMakeCache.txt ] || cmake -G Ninja -B build -DCMAKE_BUILD_TYPE=Release -DFACET_TESTS=OFF >demo/build.log 2>&1 ||
-  { cat demo/build.log; exit 1; }
-ninja -C build facet >demo/build.log 2>&1 || { tail -n 50 demo/build.log; exit 1; }
+tools/build.sh demo/build.log
 facet=build/facet
 
 step "3/5 synthetic logs (demo/data)"

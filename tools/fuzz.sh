@@ -44,7 +44,7 @@ readers=(host/base/{yaml,yaml_node,options,arguments}.c host/train/{config,check
   host/train/{event_file,inspect_checkpoint,trace_compare}.c
   host/data/{schema,schema_text,delimited,convert_config,convert_read,convert_tables,convert_users}.c
   host/data/{convert_fields,convert_impressions,convert_impressions_write}.c
-  host/data/{hdf5_check,hdf5_attribute,hdf5_dataset,column,shard_reader,shard_verify,tables,vocabulary}.c
+  host/data/{hdf5_check,hdf5_attribute,hdf5_dataset,chunk,column,shard_reader,shard_verify,tables,vocabulary}.c
   host/data/{assemble,batch_columns,inspect_shard,inspect_tables,inspect_vocabulary}.c)
 if [ "$mode" = coverage ]; then
   flags="-fprofile-instr-generate -fcoverage-mapping"
@@ -104,8 +104,11 @@ for target in "${targets[@]}"; do
   while [ $SECONDS -lt $end ] && [ "$crashes" -lt 5 ]; do
     run_target "$target" $((end - SECONDS)) || crashes=$((crashes + 1))
     log=build/fuzz/logs/$target.log
-    runs=$((runs + $(sed -nE 's/^stat::number_of_executed_units: *//p; s/^#([0-9]+): cov.*/\1/p' "$log" | tail -n 1)))
-    coverage=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1 | grep -oE '[0-9]+')
+    # neither is in the log of a target that ends on its corpus
+    n=$(sed -nE 's/^stat::number_of_executed_units: *//p; s/^#([0-9]+): cov.*/\1/p' "$log" | tail -n 1)
+    runs=$((runs + ${n:-0}))
+    n=$(sed -nE 's/.* cov: ([0-9]+) .*/\1/p' "$log" | tail -n 1)
+    coverage=${n:-$coverage}
     grep -hE 'SUMMARY:|tests/fuzz/.*: ' "$log" | tail -n 3 || true
   done
   printf '%-12s %9d executions %7d /s  %6d edges  %d crashes\n' "$target" "$runs" $((runs / seconds)) "$coverage" "$crashes"

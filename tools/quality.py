@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -70,6 +71,13 @@ def cpu_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
+def has_bf16():
+    has = "avx512_bf16" in pathlib.Path("/proc/cpuinfo").read_text()
+    if not has:
+        print("bf16: skipped, this CPU has no AVX512-BF16")
+    return has
+
+
 # ---- running ---------------------------------------------------------------------------------------------------------
 class Runner:
     def __init__(self, arguments):
@@ -84,9 +92,6 @@ class Runner:
         if done.returncode:
             raise Failure(f"facet {' '.join(map(str, words))} exits with {done.returncode}: {done.stderr.strip()[-500:]}")
         return done.stdout
-
-    def has(self, option):
-        return f"| `{option}` |" in self.call("config", "--markdown")
 
     def data(self, data_set):
         """The converted data set; None where its files are missing."""
@@ -148,6 +153,7 @@ class Runner:
         file = self.directory / data_set.name / row.name / "rate.json"
         if not file.exists():
             path, steps, before = self.directory / data_set.name / row.name / "rate", 20, cpu_seconds()
+            shutil.rmtree(path, ignore_errors=True)  # of a call that was stopped: a finished run would take no time
             self.call("train", *self.words(data_set, row, RATES[0], 1, steps), "--set", "data.valid=", "--output", path)
             file.write_text(json.dumps(steps * BATCH / (cpu_seconds() - before)))
         return json.loads(file.read_text())
@@ -337,7 +343,7 @@ def main():
                 sets.append(data_set)
             else:
                 print(f"{data_set.name}: skipped, expected its files in --data DIR/{data_set.folder}, and {data_set.config}")
-    rows = ROWS + ([BF16] if runner.has("precision") else [])
+    rows = ROWS + ([BF16] if has_bf16() else [])
     print_plan(runner, sets, rows)
     if arguments.plan:
         return

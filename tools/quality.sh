@@ -3,7 +3,7 @@
 # tuned with the same budget and trained with three seeds. Writes the tables of docs/results/quality.md.
 # Usage: tools/quality.sh [--plan | --only-page] [--data DIR] [--sets NAME,…] [--jobs N] [--facet PROGRAM]
 #                         [--directory DIR] [--page FILE]
-#   --plan         prints what would be run and what it costs, and runs nothing
+#   --plan         prints what would be run and what it costs; for that it makes the data and times a few steps of each row
 #   --only-page    writes the page from what has been run, and runs nothing
 #   --data DIR     the raw files of the real sets, in the folders ml-100k, amazon-sports and mind-small-5k of DIR; a set
 #                  whose folder is missing is skipped with a line. The synthetic set needs none.
@@ -12,14 +12,14 @@
 #   --facet        the program (default: build/facet, which is built)
 #   --directory    where data and runs are kept (default: build/quality); a second call goes on where the first stopped
 #   --page FILE    the page (default: docs/results/quality.md); text outside its markers stays
-# --plan says how long it takes, about an hour on two free cores for all sets. Needs python3, no packages.
+# --plan says how long it takes (an hour on the two cores of docs/results/quality.md). Needs python3, no packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case " $* " in
   *' --facet '*) ;;
   *)
-    [ -e build/CMakeCache.txt ] || cmake -G Ninja -B build -DCMAKE_BUILD_TYPE=Release -DFACET_TESTS=OFF >/dev/null
-    ninja -C build facet >/dev/null
+    mkdir -p build/quality
+    tools/build.sh build/quality/build.log
     ;;
 esac
 exec python3 tools/quality.py "$@"

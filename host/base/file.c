@@ -58,6 +58,7 @@ static facet_status create_one_directory(const char *path) {
 
 facet_status facet_directory_create(const char *path) {
   char partial[FACET_PATH_MAX];
+  FACET_CHECK(path[0], FACET_ERROR_USAGE, "the path of a directory is empty, expected a name");
   FACET_TRY(facet_path_format(partial, "%s", path));
   for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
     *slash = 0;
@@ -377,7 +378,7 @@ facet_status facet_lock_query(const char *path, bool *is_held, char *holder, siz
 }
 
 void facet_lock_release(facet_lock *lock) {
-  if (lock->descriptor > 0) close(lock->descriptor);
+  if (lock->descriptor >= 0) close(lock->descriptor);
   lock->descriptor = -1;
 }
 

@@ -40,15 +40,8 @@ typedef struct block_header {
 } block_header;
 _Static_assert(sizeof(block_header) <= FACET_ALIGNMENT, "the header fits the alignment");
 
-static atomic_size_t in_use, peak;
+static atomic_size_t in_use;
 static atomic_int_fast64_t n_allocations;
-
-static void account(size_t n_bytes) {
-  size_t now = atomic_fetch_add(&in_use, n_bytes) + n_bytes;
-  size_t highest = atomic_load(&peak);
-  while (now > highest && !atomic_compare_exchange_weak(&peak, &highest, now)) {
-  }
-}
 
 static block_header *header_of(void *content) {
   return (block_header *)(void *)((char *)content - FACET_ALIGNMENT);
@@ -82,7 +75,7 @@ void *facet_memory_alloc(size_t count, size_t size, const char *what) {
   advise_huge_pages(content, n_bytes);
   ASAN_POISON_MEMORY_REGION(memory, before);
   ASAN_POISON_MEMORY_REGION(content + n_bytes, total - before - n_bytes);
-  account(n_bytes);
+  atomic_fetch_add(&in_use, n_bytes);
   return content;
 }
 
@@ -116,9 +109,6 @@ char *facet_memory_strdup(const char *text) {
 
 size_t facet_memory_in_use(void) {
   return atomic_load(&in_use);
-}
-size_t facet_memory_peak(void) {
-  return atomic_load(&peak);
 }
 void facet_memory_restart_count(void) {
   atomic_store(&n_allocations, 0);

@@ -146,7 +146,7 @@ facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor
   for (int64_t i = 0; i < options->widths.n; i++) {
     const char *layer = facet_graph_name(graph, "%s.%d", name, (int)i);
     x = facet_linear(graph, layer, x, options->widths.value[i], true,
-                     fused ? elementwise[activation] : FACET_ACTIVATION_NONE, (facet_init){0});
+                     fused ? elementwise[activation] : FACET_ACTIVATION_NONE);
     if (options->batch_norm)
       x = facet_batch_norm(graph, facet_graph_name(graph, "%s.norm", layer), x, facet_graph_valid(graph),
                            FACET_NORM_MOMENTUM, options->norm_epsilon > 0 ? options->norm_epsilon : FACET_NORM_EPSILON);
@@ -174,7 +174,7 @@ static const char *layer_name(const encoder *e, int64_t layer, const char *part)
 
 /* A projection without bias. */
 static facet_tensor *project(const encoder *e, int64_t layer, const char *part, facet_tensor *x) {
-  return facet_linear(e->graph, layer_name(e, layer, part), x, e->d, false, FACET_ACTIVATION_NONE, (facet_init){0});
+  return facet_linear(e->graph, layer_name(e, layer, part), x, e->d, false, FACET_ACTIVATION_NONE);
 }
 
 /* h ← LayerNorm(h + x). */
@@ -214,8 +214,8 @@ static facet_tensor *encoder_layer(const encoder *e, int64_t layer, facet_tensor
     h = add_and_norm(e, layer, 2, h, project(e, layer, "cross.o", value));
   }
   y = facet_linear(e->graph, layer_name(e, layer, "ffn.0"), h, e->options->ffn_factor * e->d, true,
-                   FACET_ACTIVATION_RELU, (facet_init){0});
-  y = facet_linear(e->graph, layer_name(e, layer, "ffn.1"), y, e->d, true, FACET_ACTIVATION_NONE, (facet_init){0});
+                   FACET_ACTIVATION_RELU);
+  y = facet_linear(e->graph, layer_name(e, layer, "ffn.1"), y, e->d, true, FACET_ACTIVATION_NONE);
   return add_and_norm(e, layer, 3, h, y);
 }
 

@@ -19,7 +19,7 @@ static void print_options(void) {
 const facet_command facet_command_bench = {
     .name = "bench",
     .usage =
-        "facet bench CONFIG.yaml [--set KEY=VALUE]… [--steps N] [--warmup N] [--nodes] [--json]\n"
+        "facet bench CONFIG.yaml [--set KEY=VALUE]… [--steps N] [--timed-steps N] [--nodes] [--json]\n"
         "       facet bench data DATASET [--order sequential|shuffled] [--fields own|joined|all] [--length L] [--json]",
     .summary = "measures training: samples/s, time and share of the peak of every operator; or reading",
     .help = "Trains as `facet train` does, without run directory, evaluation and checkpoints. samples/s are of steps "

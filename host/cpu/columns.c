@@ -40,20 +40,13 @@ typedef struct columns {
 
 static void sum_rows(const void *context, int64_t first, int64_t last, double *sums) {
   const columns *c = context;
-  facet_vector_get()->norms->sum(last - first, c->width, c->x + first * c->width, c->valid ? c->valid + first : NULL,
-                                 sums);
+  facet_vector_get()->norms->sum(last - first, c->width, c->x + first * c->width, c->valid + first, sums);
 }
 
 static void sum_squares(const void *context, int64_t first, int64_t last, double *sums) {
   const columns *c = context;
   facet_vector_get()->norms->square_sum(last - first, c->width, c->x + first * c->width, c->valid + first, c->mean,
                                         sums);
-}
-
-void facet_columns_add_sum(int64_t rows, int64_t width, const facet_real *x, double *scratch, facet_real *d) {
-  columns context = {.width = width, .x = x};
-  facet_columns_reduce(rows, width, 1, sum_rows, &context, scratch, scratch);
-  for (int64_t j = 0; j < width; j++) d[j] += (facet_real)scratch[j];
 }
 
 int64_t facet_columns_statistics(int64_t rows, int64_t width, const facet_real *x, const facet_real *valid,

@@ -19,9 +19,6 @@ void facet_columns_reduce(int64_t rows, int64_t width, int64_t n_sums, facet_col
                           const void *context, double *scratch, double *out);
 size_t facet_columns_scratch_bytes(int64_t n_sums, int64_t width);
 
-/* d[j] += Σ_i x[i, j]. */
-void facet_columns_add_sum(int64_t rows, int64_t width, const facet_real *x, double *scratch, facet_real *d);
-
 /* Mean and biased variance of each column over the rows with valid ≠ 0, in two passes in double. Returns the number of
  * such rows; with none, mean and variance are 0. scratch as for n_sums = 1. */
 int64_t facet_columns_statistics(int64_t rows, int64_t width, const facet_real *x, const facet_real *valid,

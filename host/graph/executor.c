@@ -253,9 +253,6 @@ const facet_batch_layout *facet_executor_batch_layout(const facet_executor *exec
 facet_plan_report facet_executor_report(const facet_executor *executor) {
   return executor->plan->report;
 }
-void facet_executor_print_plan(const facet_executor *executor, FILE *stream) {
-  facet_plan_print(executor->plan, stream);
-}
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 

@@ -1,16 +1,7 @@
-/* Operators by name, and errors of shape rules. */
+/* Errors of shape rules. */
 #include "facet/op.h"
 
 #include <stdarg.h>
-#include <string.h>
-
-#include "facet/registry.h"
-
-const facet_op *facet_op_find(const char *name) {
-  for (int i = 0; facet_registry_ops[i]; i++)
-    if (strcmp(facet_registry_ops[i]->name, name) == 0) return facet_registry_ops[i];
-  return NULL;
-}
 
 facet_status facet_op_shape_error(const facet_op_rule *rule, const char *file, int line, const char *format, ...) {
   char text[1024];

@@ -49,11 +49,9 @@ static facet_status check_not_allocated(const facet_parameters *parameters, cons
 }
 
 static facet_status check_init(const char *what, const char *name, const facet_shape *shape, facet_init init) {
-  bool fans = init.kind == FACET_INIT_GLOROT_UNIFORM || init.kind == FACET_INIT_GLOROT_NORMAL ||
-              init.kind == FACET_INIT_HE_NORMAL;
   char text[64];
-  FACET_CHECK(!fans || shape->rank >= 2, FACET_ERROR_USAGE,
-              "%s \"%s\" of shape %s cannot start from a Glorot or He distribution, which needs a matrix", what, name,
+  FACET_CHECK(init.kind != FACET_INIT_GLOROT_UNIFORM || shape->rank >= 2, FACET_ERROR_USAGE,
+              "%s \"%s\" of shape %s cannot start from a Glorot distribution, which needs a matrix", what, name,
               facet_shape_format(shape, text, sizeof text));
   FACET_CHECK(isfinite(init.value), FACET_ERROR_USAGE, "%s \"%s\" starts from the value %g, expected a finite number",
               what, name, init.value);
@@ -165,17 +163,8 @@ static void fill_initial(facet_real *values, int64_t first, const facet_shape *s
   case FACET_INIT_NORMAL:
     fill_random(values, first, n, key, true, init.value);
     break;
-  case FACET_INIT_UNIFORM:
-    fill_random(values, first, n, key, false, init.value);
-    break;
   case FACET_INIT_GLOROT_UNIFORM:
     fill_random(values, first, n, key, false, sqrt(6 / (fan_in + fan_out)));
-    break;
-  case FACET_INIT_GLOROT_NORMAL:
-    fill_random(values, first, n, key, true, sqrt(2 / (fan_in + fan_out)));
-    break;
-  case FACET_INIT_HE_NORMAL:
-    fill_random(values, first, n, key, true, sqrt(2 / fan_in));
     break;
   }
 }
@@ -228,9 +217,6 @@ int facet_parameters_n_states(const facet_parameters *parameters) {
 }
 const facet_parameter_info *facet_parameters_state(const facet_parameters *parameters, int i) {
   return &parameters->states.item[i].info;
-}
-int64_t facet_parameters_n_state_elements(const facet_parameters *parameters) {
-  return parameters->states.n_elements;
 }
 facet_real *facet_parameters_state_values(facet_parameters *parameters) {
   return parameters->state_values;

@@ -168,14 +168,13 @@ const facet_op facet_op_linear = {.name = "linear",
                                   .backward = linear_backward};
 
 facet_tensor *facet_linear(facet_graph *graph, const char *name, facet_tensor *x, int64_t m, bool bias,
-                           facet_activation activation, facet_init weight_init) {
+                           facet_activation activation) {
   if (!x) return NULL;
   facet_linear_params params = {.activation = activation};
   int64_t n = facet_shape_last(&x->shape);
-  if (weight_init.kind == FACET_INIT_ZERO) weight_init.kind = FACET_INIT_GLOROT_UNIFORM;
   facet_tensor *in[3] = {x};
   in[1] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.weight", name), facet_shape_make(2, n, m),
-                                weight_init, true);
+                                (facet_init){FACET_INIT_GLOROT_UNIFORM, 0}, true);
   if (bias)
     in[2] = facet_graph_parameter(graph, facet_graph_name(graph, "%s.bias", name), facet_shape_make(1, m),
                                   (facet_init){FACET_INIT_ZERO, 0}, false);

@@ -35,8 +35,6 @@ facet_status facet_executor_reserve_tables(facet_executor *executor, int64_t acc
 const facet_batch_layout *facet_executor_batch_layout(const facet_executor *executor);
 
 facet_plan_report facet_executor_report(const facet_executor *executor);
-/* The plan as text: one line per buffer with offset, bytes, first and last step; a total per part. */
-void facet_executor_print_plan(const facet_executor *executor, FILE *stream);
 
 /* Runs the program on a batch, whose buffers are read in place: they must live until backward is done. `run` must have
  * step, micro_step, seed, epoch, training and first_position (0 on one rank); the executor fills the rest from the

@@ -37,12 +37,9 @@ const char *facet_program_name(facet_program program);
 
 typedef enum facet_init_kind {
   FACET_INIT_ZERO,
-  FACET_INIT_CONSTANT,       /* value */
-  FACET_INIT_NORMAL,         /* N(0, value²) */
-  FACET_INIT_UNIFORM,        /* U(−value, value) */
-  FACET_INIT_GLOROT_UNIFORM, /* U(±√(6/(fan_in + fan_out))), fans = the two dimensions of a matrix */
-  FACET_INIT_GLOROT_NORMAL,  /* N(0, 2/(fan_in + fan_out)) */
-  FACET_INIT_HE_NORMAL       /* N(0, 2/fan_in) */
+  FACET_INIT_CONSTANT,      /* value */
+  FACET_INIT_NORMAL,        /* N(0, value²) */
+  FACET_INIT_GLOROT_UNIFORM /* U(±√(6/(fan_in + fan_out))), fans = the two dimensions of a matrix */
 } facet_init_kind;
 typedef struct facet_init {
   facet_init_kind kind;
@@ -73,7 +70,6 @@ facet_real *facet_parameters_gradients(facet_parameters *parameters);    /* [n_e
 int facet_parameters_n_states(const facet_parameters *parameters);
 /* offsets in the state arena */
 const facet_parameter_info *facet_parameters_state(const facet_parameters *parameters, int i);
-int64_t facet_parameters_n_state_elements(const facet_parameters *parameters); /* of the state arena */
 facet_real *facet_parameters_state_values(facet_parameters *parameters);
 
 int facet_parameters_n_tables(const facet_parameters *parameters);
@@ -137,7 +133,7 @@ void facet_graph_monitor(facet_graph *graph, const char *name, facet_tensor *sca
 /* ---- looking at it ---------------------------------------------------------------------------------------------- */
 
 int64_t facet_graph_n_nodes(const facet_graph *graph);
-/* Nodes with inputs, shapes, parameters and cost as a table; the memory plan is printed by facet_executor_print_plan. */
+/* Nodes with inputs, shapes, parameters and cost as a table. */
 void facet_graph_print(const facet_graph *graph, FILE *stream);
 void facet_graph_print_dot(const facet_graph *graph, FILE *stream); /* Graphviz */
 

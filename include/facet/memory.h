@@ -33,9 +33,8 @@ facet_status facet_memory_grow(void **pointer, size_t *capacity, size_t needed, 
 /* A copy of a string; NULL with the error set when memory is short. Free with facet_memory_free. */
 char *facet_memory_strdup(const char *text);
 
-/* Bytes currently allocated, and the largest value so far. */
+/* Bytes currently allocated. */
 size_t facet_memory_in_use(void);
-size_t facet_memory_peak(void);
 
 /* Counts allocations for FACET_FAIL_ALLOCATION from 1 again; facet_environment_set and _read do this. */
 void facet_memory_restart_count(void);

@@ -111,6 +111,4 @@ typedef struct facet_op {
 facet_status facet_op_shape_error(const facet_op_rule *rule, const char *file, int line, const char *format, ...)
     FACET_PRINTF(4, 5);
 
-const facet_op *facet_op_find(const char *name); /* NULL if there is none */
-
 #endif

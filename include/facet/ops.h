@@ -54,7 +54,7 @@ facet_tensor *facet_pair_linear(facet_graph *graph, const char *name, facet_tens
  * Parameters <name>.weight, <name>.bias (0). A zeroed weight_init means Glorot uniform; for weights of zero give
  * FACET_INIT_CONSTANT. */
 facet_tensor *facet_linear(facet_graph *graph, const char *name, facet_tensor *x, int64_t m, bool bias,
-                           facet_activation activation, facet_init weight_init);
+                           facet_activation activation);
 
 /* concat: along the last axis; all other dimensions equal. At most FACET_OP_MAX_INPUTS inputs. */
 facet_tensor *facet_concat(facet_graph *graph, const char *name, facet_tensor *const *x, int n);

@@ -6,7 +6,6 @@
 #include "facet/model.h"
 #include "facet/op.h"
 
-extern const facet_op *const facet_registry_ops[];
 extern const facet_model *const facet_registry_models[];
 extern const facet_command *const facet_registry_commands[];
 

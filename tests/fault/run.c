@@ -167,7 +167,7 @@ bool run_may_be_ignored(const shim_call *calls, int i) {
 
 /* ---- messages ------------------------------------------------------------------------------------------------------ */
 
-int run_count_errors(void) {
+static int count_errors(void) {
   int n = 0;
   for (const char *c = program_output; (c = strstr(c, "facet: ")); c++) n += c == program_output || c[-1] == '\n';
   return n;
@@ -175,7 +175,7 @@ int run_count_errors(void) {
 
 void run_expect_error(const char *path, int error, const char *what) {
   const char *message = strstr(program_output, "facet: i/o error: ");
-  cr_assert_eq(run_count_errors(), 1, "%s: %d error messages:\n%s", what, run_count_errors(), program_output);
+  cr_assert_eq(count_errors(), 1, "%s: %d error messages:\n%s", what, count_errors(), program_output);
   cr_assert(message && strstr(message, path), "%s: no %s in the message:\n%s", what, path, program_output);
   cr_assert(strstr(message, strerror(error)), "%s: no \"%s\" in the message:\n%s", what, strerror(error),
             program_output);

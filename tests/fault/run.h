@@ -37,9 +37,6 @@ int run_first_hit(void);
  * anyway (mkdir of an existing directory). */
 bool run_may_be_ignored(const shim_call *calls, int i);
 
-/* Number of error messages in program_output. */
-int run_count_errors(void);
-
 /* Fails the test unless program_output has one error message, which names the reason and a file below `path`. */
 void run_expect_error(const char *path, int error, const char *what);
 

@@ -35,14 +35,14 @@ static void open(fixture *x, facet_encoder_options options, bool reuse, bool all
   facet_tensor *norm = NULL;
   if (reuse) {
     x->options.norms = "denoiser";
-    x->options.cross = facet_linear(g, "cross", target, D, false, FACET_ACTIVATION_NONE, (facet_init){0});
+    x->options.cross = facet_linear(g, "cross", target, D, false, FACET_ACTIVATION_NONE);
     norm = facet_layer_norm(g, "denoiser.0.norm1", target, 1e-6);
   }
   facet_tensor *y = facet_block_encoder(g, "st", target, events, all_slots ? NULL : length, &x->options);
   cr_assert(y, "%s", facet_error_get()->message);
   facet_graph_output(g, "y", y);
   if (norm) y = facet_add(g, "both", y, norm);
-  y = facet_linear(g, "head", y, 2, false, FACET_ACTIVATION_NONE, (facet_init){0});
+  y = facet_linear(g, "head", y, 2, false, FACET_ACTIVATION_NONE);
   facet_graph_loss(g, "l", test_unary(g, &test_mean, "mean", test_unary(g, &test_square, "square", y)), 1);
   test_fixture_compile(&x->f, true);
   facet_rng_key key = facet_rng_key_make(4, "encoder");

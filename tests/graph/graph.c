@@ -173,7 +173,8 @@ Test(graph, bad_calls_are_errors) {
   test_expect_error(facet_graph_status(f.graph), FACET_ERROR_USAGE, "node \"sq\" (test_square): input 0 is NULL");
   test_fixture_close(&f);
   f = test_fixture_open(4);
-  facet_graph_parameter(f.graph, "b", facet_shape_make(1, (int64_t)4), (facet_init){FACET_INIT_HE_NORMAL, 0}, false);
+  facet_graph_parameter(f.graph, "b", facet_shape_make(1, (int64_t)4), (facet_init){FACET_INIT_GLOROT_UNIFORM, 0},
+                        false);
   test_expect_error(facet_graph_status(f.graph), FACET_ERROR_USAGE, "needs a matrix");
   test_fixture_close(&f);
 }

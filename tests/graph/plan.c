@@ -111,7 +111,7 @@ Test(plan, a_view_has_the_buffers_of_its_input) {
   test_fixture f = test_fixture_open(4);
   facet_tensor *x =
       facet_graph_input(f.graph, "x", FACET_DTYPE_REAL, facet_shape_make(2, (int64_t)4, (int64_t)3), false);
-  facet_tensor *y = facet_linear(f.graph, "y", x, 8, false, FACET_ACTIVATION_RELU, (facet_init){0});
+  facet_tensor *y = facet_linear(f.graph, "y", x, 8, false, FACET_ACTIVATION_RELU);
   facet_tensor *v = facet_reshape(f.graph, "v", y, facet_shape_make(3, (int64_t)4, (int64_t)4, (int64_t)2));
   facet_graph_loss(f.graph, "l", test_unary(f.graph, &test_mean, "l", facet_slice(f.graph, "s", v, 0, 1)), 1);
   facet_graph_loss(f.graph, "m", test_unary(f.graph, &test_mean, "m", y), 1);
@@ -136,7 +136,7 @@ Test(plan, the_last_reader_stores_the_gradient) {
   test_fixture f = test_fixture_open(4);
   facet_tensor *x =
       facet_graph_input(f.graph, "x", FACET_DTYPE_REAL, facet_shape_make(2, (int64_t)4, (int64_t)3), false);
-  facet_tensor *y = facet_linear(f.graph, "y", x, 8, false, FACET_ACTIVATION_RELU, (facet_init){0});
+  facet_tensor *y = facet_linear(f.graph, "y", x, 8, false, FACET_ACTIVATION_RELU);
   facet_tensor *s = facet_slice(f.graph, "s", y, 0, 4);    /* node 1 */
   facet_tensor *t = facet_slice(f.graph, "t", y, 4, 4);    /* node 2 */
   facet_tensor *twice = facet_add(f.graph, "twice", s, s); /* node 3 */

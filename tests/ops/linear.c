@@ -2,25 +2,23 @@
 
 #include "harness.h"
 
-static const facet_init glorot = {FACET_INIT_GLOROT_UNIFORM, 0};
-
 static facet_tensor *plain(facet_graph *graph, facet_tensor *const *in) {
-  return facet_linear(graph, "x", in[0], 2, true, FACET_ACTIVATION_NONE, glorot);
+  return facet_linear(graph, "x", in[0], 2, true, FACET_ACTIVATION_NONE);
 }
 static facet_tensor *no_bias(facet_graph *graph, facet_tensor *const *in) {
-  return facet_linear(graph, "x", in[0], 4, false, FACET_ACTIVATION_NONE, glorot);
+  return facet_linear(graph, "x", in[0], 4, false, FACET_ACTIVATION_NONE);
 }
 static facet_tensor *relu(facet_graph *graph, facet_tensor *const *in) {
-  return facet_linear(graph, "x", in[0], 2, true, FACET_ACTIVATION_RELU, glorot);
+  return facet_linear(graph, "x", in[0], 2, true, FACET_ACTIVATION_RELU);
 }
 static facet_tensor *sigmoid(facet_graph *graph, facet_tensor *const *in) {
-  return facet_linear(graph, "x", in[0], 4, true, FACET_ACTIVATION_SIGMOID, glorot);
+  return facet_linear(graph, "x", in[0], 4, true, FACET_ACTIVATION_SIGMOID);
 }
 static facet_tensor *swish(facet_graph *graph, facet_tensor *const *in) {
-  return facet_linear(graph, "x", in[0], 4, true, FACET_ACTIVATION_SWISH, glorot);
+  return facet_linear(graph, "x", in[0], 4, true, FACET_ACTIVATION_SWISH);
 }
 static facet_tensor *tanh_no_bias(facet_graph *graph, facet_tensor *const *in) {
-  return facet_linear(graph, "x", in[0], 4, false, FACET_ACTIVATION_TANH, glorot);
+  return facet_linear(graph, "x", in[0], 4, false, FACET_ACTIVATION_TANH);
 }
 
 /* W = [1 2; 3 4; 5 6], b = [10, -20]. */

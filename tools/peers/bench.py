@@ -94,16 +94,12 @@ def run_facet(arguments, steps, timed_steps):
 
 def prepare(arguments):
     trace, schema = Trace(arguments.trace), Schema(arguments.data)
-    forms = []
-    for name in arguments.forms.split(","):
-        if not forms:
-            newest_first = DiffuMIN(trace.config["model"], schema, {"": torch.zeros(1)}, {}).newest_first
-            split = Split(arguments.data, schema, trace.config["data"]["train"], newest_first)
-            n = len(trace.inputs["valid"])
-            order = np.random.default_rng(1).permutation(split.n_rows)[:N_BATCHES * n].reshape(N_BATCHES, n)
-            batches = [tensors(split.batch(rows), torch.float32) for rows in order]
-        forms.append(Form(name, trace, schema, batches))
-    return forms, batches
+    newest_first = DiffuMIN(trace.config["model"], schema, {"": torch.zeros(1)}, {}).newest_first
+    split = Split(arguments.data, schema, trace.config["data"]["train"], newest_first)
+    n = len(trace.inputs["valid"])
+    order = np.random.default_rng(1).permutation(split.n_rows)[:N_BATCHES * n].reshape(N_BATCHES, n)
+    batches = [tensors(split.batch(rows), torch.float32) for rows in order]
+    return [Form(name, trace, schema, batches) for name in arguments.forms.split(",")], batches
 
 
 def show(name, rates, shares):

@@ -51,6 +51,7 @@ Test(file, writing_below_a_file_fails_and_leaves_nothing) {
   cr_assert(facet_file_write(in_root("file"), "x", 1) == FACET_OK);
   cr_assert(facet_file_write(in_root("file/inner"), "x", 1) == FACET_ERROR_IO);
   cr_assert(facet_directory_create(in_root("file/inner")) == FACET_ERROR_IO);
+  cr_assert(facet_directory_create("") == FACET_ERROR_USAGE);
 }
 
 Test(file, directories_are_created_listed_and_removed_without_following_links) {

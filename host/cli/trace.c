@@ -38,8 +38,8 @@ static const facet_argument table[] = {
      .offset = offsetof(trace_arguments, batch),
      .low = 0,
      .high = 1e15,
-     .help =
-         "number of the batch in the order of the first epoch (default 0); it is the step of the random numbers too"},
+     .help = "number of the micro-batch in the order of the first epoch (default 0); the random numbers are those that "
+             "training draws for it"},
     {.name = "--perturb",
      .value = "SD",
      .type = FACET_ARGUMENT_DOUBLE,

@@ -21,6 +21,7 @@ typedef struct tracer {
   facet_graph *graph;
   facet_executor *executor;
   facet_loader *loader;
+  facet_run run;
   hid_t file;
   int64_t index; /* of the next data set */
 } tracer;
@@ -78,8 +79,9 @@ static facet_status write_attributes(tracer *t, const facet_batch *batch) {
   FACET_TRY(facet_hdf5_set_string(t->file, "model", t->config->model->name));
   FACET_TRY(write_config(t));
   FACET_TRY(facet_hdf5_set_int64(t->file, "seed", t->config->train.seed));
-  FACET_TRY(facet_hdf5_set_int64(t->file, "step", t->request->batch));
-  FACET_TRY(facet_hdf5_set_int64(t->file, "epoch", 0));
+  FACET_TRY(facet_hdf5_set_int64(t->file, "step", t->run.step));
+  FACET_TRY(facet_hdf5_set_int64(t->file, "micro_step", t->run.micro_step));
+  FACET_TRY(facet_hdf5_set_int64(t->file, "epoch", t->run.epoch));
   FACET_TRY(facet_hdf5_set_int64(t->file, "batch_size", batch->layout->batch_size));
   return facet_hdf5_set_int64(t->file, "n_rows", batch->n_rows);
 }
@@ -218,28 +220,33 @@ static void perturb(tracer *t) {
 
 static facet_status load_batch(tracer *t, const facet_batch **batch) {
   const facet_data_options *data = &t->config->data;
-  const int64_t n = facet_dataset_n_samples(t->dataset), batch_size = t->config->train.batch_size;
-  const int64_t micro_batch = batch_size / t->config->train.accumulate, first = t->request->batch * micro_batch;
-  FACET_CHECK(first < n, FACET_ERROR_USAGE, "batch %lld does not exist: split %s has %lld samples, %lld in a batch",
-              (long long)t->request->batch, data->train, (long long)n, (long long)micro_batch);
+  const int64_t n = facet_dataset_n_samples(t->dataset), batch_number = t->request->batch;
+  const int64_t micro_batch = t->config->train.batch_size / t->config->train.accumulate;
+  FACET_CHECK(batch_number < (n + micro_batch - 1) / micro_batch, FACET_ERROR_USAGE,
+              "batch %lld does not exist: split %s has %lld samples, %lld in a batch", (long long)batch_number,
+              data->train, (long long)n, (long long)micro_batch);
   const facet_order order = facet_order_make(n, data->order == FACET_ORDER_SHUFFLED, data->shuffle_block,
                                              data->shuffle_window, (uint64_t)t->config->train.seed, 0);
-  const int64_t last = first + micro_batch < n ? first + micro_batch : n;
+  const int64_t first = batch_number * micro_batch, last = first + micro_batch < n ? first + micro_batch : n;
   FACET_TRY(facet_loader_create(t->dataset, facet_executor_batch_layout(t->executor), order, first, last, 1, 0, 1,
                                 &t->loader));
   return facet_loader_next(t->loader, batch, NULL);
 }
 
 static facet_status trace_step(tracer *t) {
+  const facet_train_options *train = &t->config->train;
   const facet_batch *batch;
-  const facet_run run = {.training = true, .seed = (uint64_t)t->config->train.seed, .step = t->request->batch};
+  t->run = (facet_run){.training = true,
+                       .seed = (uint64_t)train->seed,
+                       .step = t->request->batch / train->accumulate,
+                       .micro_step = t->request->batch % train->accumulate};
   FACET_TRY(build(t));
   FACET_TRY(load_checkpoint(t));
   perturb(t);
   FACET_TRY(load_batch(t, &batch));
   FACET_TRY(write_attributes(t, batch));
   FACET_TRY(write_constants(t));
-  FACET_TRY(facet_executor_forward(t->executor, batch, &run));
+  FACET_TRY(facet_executor_forward(t->executor, batch, &t->run));
   FACET_TRY(write_forward(t, batch));
   FACET_TRY(write_losses(t));
   FACET_TRY(facet_executor_backward(t->executor, 1));

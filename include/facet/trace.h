@@ -2,7 +2,7 @@
  * number by number.
  *
  *   attributes   facet_format = "trace", facet_version, program_version, model, config (the resolved YAML), seed, step,
- *                epoch, batch_size, n_rows
+ *                micro_step, epoch, batch_size (of the micro-batch), n_rows
  *   /inputs/<name>                    what the graph reads from the batch; row (int64) are the rows of the split
  *   /parameters/<name>, /states/<name>, /tables/<name>   as they are before the step
  *   /draws/<node>                     random numbers
@@ -26,7 +26,7 @@ typedef struct facet_trace_request {
   const facet_config *config;
   const char *output;     /* file to write; must not exist */
   const char *checkpoint; /* parameters of this checkpoint or run; NULL: initial values */
-  int64_t batch;          /* number of the batch in the first epoch's order, from 0 */
+  int64_t batch;          /* number of the micro-batch in the first epoch's order, from 0 */
   double perturb;         /* adds perturb · N(0, 1) to every parameter, state of the optimizer excepted; 0: none */
 } facet_trace_request;
 

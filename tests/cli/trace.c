@@ -68,6 +68,31 @@ Test(trace, same_bytes_again) {
   EXPECT_EXIT(0, program_run("trace --compare %s/a.h5 %s/b.h5", directory, directory), "0 of ");
 }
 
+/* Which hidden values dropout keeps in a batch of 30 samples: sigmoid gives no other zeros. */
+static void read_dropped(const char *name, int64_t n, bool *dropped) {
+  char path[128];
+  double value[30 * 256];
+  hid_t file;
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  cr_assert(facet_hdf5_open(path, &file) == FACET_OK);
+  read_reals(file, "activations/mlp.0.dropout", n, value);
+  facet_hdf5_discard(&file);
+  for (int64_t i = 0; i < n; i++) dropped[i] = value[i] == 0;
+}
+
+Test(trace, draws_what_training_draws) { /* micro-batch 2 of two an update is the first of update 1 */
+  enum { N = 30 * 256 };
+  static bool one[N], two[N];
+  trace("a.h5", "--set model.dropout=0.3 --set model.activation=sigmoid --set train.batch_size=30 --batch 1");
+  trace("b.h5", "--set model.dropout=0.3 --set model.activation=sigmoid --set train.accumulate=2 --batch 2");
+  read_dropped("a.h5", N, one);
+  read_dropped("b.h5", N, two);
+  cr_assert(memcmp(one, two, sizeof one) == 0);
+  trace("c.h5", "--set model.dropout=0.3 --set model.activation=sigmoid --set train.accumulate=2 --batch 3");
+  read_dropped("c.h5", N, two);
+  cr_assert(memcmp(one, two, sizeof one) != 0);
+}
+
 Test(trace, compare_names_the_first_and_the_largest_difference) {
   trace("a.h5", "");
   trace("b.h5", "--set model.activation=tanh");
@@ -105,6 +130,10 @@ Test(trace, wrong_usage_leaves_nothing) {
   EXPECT_EXIT(2, program_run("trace --compare %s/a.h5", directory), "needs two traces, 1 given");
   EXPECT_EXIT(2, program_run("trace %s --batch 6 --output %s/x.h5", config, directory),
               "batch 6 does not exist: split train has 320 samples, 60 in a batch");
+  EXPECT_EXIT(
+      2,
+      program_run("trace %s --set train.batch_size=16384 --batch 562949953421312 --output %s/x.h5", config, directory),
+      "batch 562949953421312 does not exist");
   EXPECT_EXIT(2, program_run("trace %s --output %s", config, data), "exists; facet never overwrites a trace");
   EXPECT_EXIT(4, program_run("trace %s --output %s/none/x.h5", config, directory), "none/x.h5");
   EXPECT_EXIT(4, program_run("trace --compare %s/x.h5 %s/y.h5", directory, directory), "x.h5");

@@ -19,6 +19,12 @@ static facet_status open_split(facet_trainer *t, const char *split, facet_datase
   return facet_directory_exists(path) ? facet_dataset_open(t->config->data_path, split, dataset) : FACET_OK;
 }
 
+/* a · b ≥ 0, INT64_MAX where it is larger: limits that a configuration gives may be beyond any run. */
+static int64_t capped_product(int64_t a, int64_t b) {
+  int64_t result;
+  return __builtin_mul_overflow(a, b, &result) ? INT64_MAX : result;
+}
+
 static facet_status open_data(facet_trainer *t) {
   const facet_data_options *data = &t->config->data;
   const facet_train_options *train = &t->config->train;
@@ -26,7 +32,7 @@ static facet_status open_data(facet_trainer *t) {
   FACET_TRY(open_split(t, data->valid, &t->valid));
   FACET_TRY(open_split(t, data->test, &t->test));
   const int64_t per_epoch = (facet_dataset_n_samples(t->train) + train->batch_size - 1) / train->batch_size;
-  t->total_steps = per_epoch * train->epochs;
+  t->total_steps = capped_product(per_epoch, train->epochs);
   if (train->max_steps > 0 && train->max_steps < t->total_steps) t->total_steps = train->max_steps;
   return FACET_OK;
 }
@@ -204,7 +210,8 @@ static facet_status check_finished(facet_trainer *t, bool *finished) {
 /* To the end of training, for the time left. */
 static int64_t samples_left(const facet_trainer *t) {
   const facet_train_options *train = &t->config->train;
-  int64_t total = facet_dataset_n_samples(t->train) * train->epochs, most = train->max_steps * train->batch_size;
+  int64_t total = capped_product(facet_dataset_n_samples(t->train), train->epochs);
+  const int64_t most = capped_product(train->max_steps, train->batch_size);
   if (train->max_steps > 0 && most < total) total = most;
   return total > t->state.samples ? total - t->state.samples : 0;
 }

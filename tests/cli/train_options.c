@@ -219,6 +219,13 @@ Test(train_options, accumulation_needs_a_batch_that_divides) {
               "multiple of train.accumulate, 3");
 }
 
+Test(train_options, limits_beyond_any_run) { /* 1e12 updates of 2²⁴ samples are more than an int64 */
+  EXPECT_EXIT(0,
+              tiny_train("run", "--set train.batch_size=16777216 --set train.accumulate=65536 --set train.epochs=1 "
+                                "--set train.max_steps=1000000000000"),
+              "1.44 k of 1.44 k (100 %)");
+}
+
 Test(train_options, batch_sizes_at_the_edges) {
   tiny_train_ok("single", "--set train.batch_size=1 --set train.max_steps=50");
   tiny_train_ok("more_than_all", "--set train.batch_size=5000 --set train.epochs=3");

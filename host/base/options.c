@@ -176,6 +176,18 @@ facet_status facet_options_set(const facet_option_section *section, const char *
              facet_text_suggest(key, "keys", names, list_keys(section, NULL, names, MAX_KEYS), end, sizeof end));
 }
 
+facet_status facet_options_set_argument(const facet_option_section *section, const char *argument,
+                                        char key[FACET_OPTION_MAX_KEY], void *values) {
+  const char *equals = strchr(argument, '=');
+  FACET_CHECK(equals && equals - argument < FACET_OPTION_MAX_KEY, FACET_ERROR_USAGE,
+              "--set %s: expected key=value with a key of %s", argument, section->name);
+  const size_t n_section = strlen(section->name);
+  const bool has_section = strncmp(argument, section->name, n_section) == 0 && argument[n_section] == '.';
+  const char *name = has_section ? argument + n_section + 1 : argument;
+  snprintf(key, FACET_OPTION_MAX_KEY, "%.*s", (int)(equals - name), name);
+  return facet_options_set(section, key, equals + 1, "--set", values);
+}
+
 facet_status facet_options_check(const facet_option_section *section, const char *where, const void *values) {
   for (const facet_option *option = section->options; option->key; option++) {
     FACET_CHECK(option->default_value || !is_unset(option, values), FACET_ERROR_USAGE, "%s: %s.%s is missing (%s)",

@@ -2,7 +2,6 @@
 #include "facet/synthesize.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "facet/arguments.h"
 #include "facet/command.h"
@@ -42,23 +41,15 @@ static facet_status read_config(const char *path, facet_synthesize_options *opti
   return status;
 }
 
-static facet_status apply_set(const char *set, facet_synthesize_options *options) {
-  char key[128];
-  const char *equals = strchr(set, '=');
-  FACET_CHECK(equals && equals - set < (ptrdiff_t)sizeof key, FACET_ERROR_USAGE,
-              "--set %s: expected key=value, e.g. users=10000", set);
-  const char *name = strncmp(set, "synthesize.", 11) == 0 ? set + 11 : set;
-  snprintf(key, sizeof key, "%.*s", (int)(equals - name), name);
-  return facet_options_set(&facet_synthesize_section, key, equals + 1, "--set", options);
-}
-
 static facet_status run(int argc, char **argv) {
   arguments given = {0};
   facet_synthesize_options options;
+  char key[FACET_OPTION_MAX_KEY];
   FACET_TRY(facet_arguments_parse(table, argc, argv, &given));
   FACET_TRY(facet_options_default(&facet_synthesize_section, &options));
   if (given.config) FACET_TRY(read_config(given.config, &options));
-  for (int i = 0; i < given.sets.n; i++) FACET_TRY(apply_set(given.sets.item[i], &options));
+  for (int i = 0; i < given.sets.n; i++)
+    FACET_TRY(facet_options_set_argument(&facet_synthesize_section, given.sets.item[i], key, &options));
   return facet_synthesize(&options, given.output);
 }
 

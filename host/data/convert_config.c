@@ -396,14 +396,10 @@ static facet_status check_used(const conversion *self, facet_yaml_node convert) 
 }
 
 static facet_status apply_sets(conversion *self) {
+  const facet_option_section *section = &facet_convert_sections[SECTION_CONVERT];
   for (int i = 0; i < self->request->n_sets; i++) {
-    const char *set = self->request->sets[i], *equals = strchr(set, '=');
-    char key[128];
-    FACET_CHECK(equals && equals - set < (ptrdiff_t)sizeof key, FACET_ERROR_USAGE,
-                "--set %s: expected key=value, e.g. negatives=4", set);
-    const char *name = strncmp(set, "convert.", 8) == 0 ? set + 8 : set;
-    snprintf(key, sizeof key, "%.*s", (int)(equals - name), name);
-    FACET_TRY(facet_options_set(&facet_convert_sections[SECTION_CONVERT], key, equals + 1, "--set", &self->options));
+    char key[FACET_OPTION_MAX_KEY];
+    FACET_TRY(facet_options_set_argument(section, self->request->sets[i], key, &self->options));
     if (self->has_impressions) FACET_TRY(check_unused(self, key, "--set"));
   }
   return FACET_OK;

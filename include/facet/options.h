@@ -63,6 +63,11 @@ facet_status facet_options_read(const facet_option_section *section, facet_yaml_
 facet_status facet_options_set(const facet_option_section *section, const char *key, const char *text,
                                const char *where, void *values);
 
+/* Sets one option from an argument of --set, KEY=VALUE or <section>.KEY=VALUE; the key goes to `key`. */
+#define FACET_OPTION_MAX_KEY 128
+facet_status facet_options_set_argument(const facet_option_section *section, const char *argument,
+                                        char key[FACET_OPTION_MAX_KEY], void *values);
+
 /* Every required option (no default) must have been set; names the first that is not. `where` names the source. */
 facet_status facet_options_check(const facet_option_section *section, const char *where, const void *values);
 

@@ -203,8 +203,7 @@ enum { ASSEMBLED_BATCHES = 5 };
 /* The least time of a few batches, without the loader's thread. */
 static facet_status time_assembly(facet_trainer *t, facet_bench_result *result) {
   const int64_t size = result->batch_size / t->config->train.accumulate, n = facet_dataset_n_samples(t->train);
-  const facet_order order = facet_order_make(n, true, t->config->data.shuffle_block, t->config->data.shuffle_window,
-                                             (uint64_t)t->state.seed, t->state.epoch);
+  const facet_order order = facet_config_order(t->config, n, t->state.seed, t->state.epoch);
   facet_batch *batch = NULL;
   int64_t *rows = NULL;
   facet_status status = FACET_OK;
@@ -215,7 +214,7 @@ static facet_status time_assembly(facet_trainer *t, facet_bench_result *result) 
   for (int64_t i = 0; i < ASSEMBLED_BATCHES; i++) {
     const double start = facet_clock();
     for (int64_t k = 0; k < size; k++) rows[k] = facet_order_row(&order, (i * size + k) % n);
-    FACET_TRY_GOTO(status, done, t->device->backend->assemble(t->device, t->train, rows, size, batch));
+    FACET_TRY_GOTO(status, done, facet_batch_assemble(t->train, rows, size, batch));
     const double seconds = facet_clock() - start;
     if (seconds < result->assemble_seconds) result->assemble_seconds = seconds;
   }

@@ -53,17 +53,15 @@ static facet_status check_batches(facet_executor *executor, facet_dataset *datas
   facet_loader *loader = NULL;
   const facet_batch *batch = NULL;
   facet_status status = FACET_OK;
-  uint64_t seed = (uint64_t)config->train.seed;
-  int64_t n = facet_dataset_n_samples(dataset);
-  facet_order order = facet_order_make(n, config->data.order == FACET_ORDER_SHUFFLED, config->data.shuffle_block,
-                                       config->data.shuffle_window, seed, 0);
+  const int64_t n = facet_dataset_n_samples(dataset);
+  const facet_order order = facet_config_order(config, n, config->train.seed, 0);
   FACET_TRY(facet_loader_create(dataset, facet_executor_batch_layout(executor), order, 0, n, 1, config->data.prefetch,
                                 1, &loader));
   for (int64_t i = 0; i < arguments->batches; i++) {
     FACET_TRY_GOTO(status, done, facet_loader_next(loader, &batch, NULL));
     if (!batch) break;
     printf("batch %lld, %lld samples\n", (long long)i, (long long)batch->n_rows);
-    facet_run run = {.training = true, .seed = seed, .step = i};
+    facet_run run = {.training = true, .seed = (uint64_t)config->train.seed, .step = i};
     FACET_TRY_GOTO(status, done,
                    facet_executor_check_gradients(executor, batch, &run, (int)arguments->directions,
                                                   arguments->tolerance, stdout));

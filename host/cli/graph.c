@@ -6,6 +6,7 @@
 #include "facet/config.h"
 #include "facet/file.h"
 #include "facet/model.h"
+#include "facet/trainer.h"
 #include "graph/plan.h"
 
 static const char *const programs[] = {"train", "evaluate", "serve", NULL};
@@ -56,8 +57,8 @@ static facet_status print_graph(const facet_config *config, const graph_argument
   facet_graph *graph = NULL;
   facet_status status = FACET_OK;
   facet_program program = (facet_program)arguments->program;
-  int64_t batch_size = config->train.batch_size / config->train.accumulate;
-  if (program != FACET_PROGRAM_TRAIN && config->evaluate.batch_size) batch_size = config->evaluate.batch_size;
+  const int64_t batch_size = program == FACET_PROGRAM_TRAIN ? config->train.batch_size / config->train.accumulate
+                                                            : facet_evaluate_batch_size(config);
   FACET_TRY_GOTO(status, done, facet_parameters_create(&parameters));
   FACET_TRY_GOTO(status, done,
                  facet_model_build(config->model, config->model_options, program, schema, batch_size,

@@ -1,6 +1,5 @@
 /* facet trace: writes one training step to HDF5, and compares two of them. */
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
 
 #include "facet/arguments.h"
@@ -81,7 +80,6 @@ static facet_status write_trace(const trace_arguments *given) {
   FACET_CHECK(given->paths.n == 1, FACET_ERROR_USAGE, "one configuration is expected, %d given", given->paths.n);
   FACET_CHECK(given->output, FACET_ERROR_USAGE, "--output FILE.h5 is required");
   FACET_TRY(facet_config_load(given->paths.item[0], given->sets.item, given->sets.n, &config));
-  if (config->train.threads > 0) omp_set_num_threads((int)config->train.threads);
   const facet_trace_request request = {.config = config,
                                        .output = given->output,
                                        .checkpoint = given->checkpoint,

@@ -4,7 +4,6 @@
 
 #include "facet/arguments.h"
 #include "facet/command.h"
-#include "facet/registry.h"
 #include "facet/trainer.h"
 
 typedef struct arguments {
@@ -78,11 +77,7 @@ static facet_status run(int argc, char **argv) {
 
 static void print_options(void) {
   printf("\nKeys of the configuration:\n");
-  for (int i = 0; i < facet_config_n_sections; i++) facet_options_print_help(&facet_config_sections[i], stdout);
-  for (int i = 0; facet_registry_models[i]; i++) {
-    printf("\nSection model with name: %s (%s)\n", facet_registry_models[i]->name, facet_registry_models[i]->summary);
-    facet_options_print_help(&facet_registry_models[i]->options, stdout);
-  }
+  facet_config_print_reference(stdout, false);
 }
 
 const facet_command facet_command_train = {

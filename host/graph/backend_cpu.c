@@ -82,12 +82,6 @@ static facet_status cpu_check_precision(facet_device *device, facet_precision pr
   return precision == FACET_PRECISION_BF16 ? facet_gemm_check_bf16() : FACET_OK;
 }
 
-static facet_status cpu_assemble(facet_device *device, facet_dataset *dataset, const int64_t *rows, int64_t n,
-                                 facet_batch *batch) {
-  (void)device;
-  return facet_batch_assemble(dataset, rows, n, batch);
-}
-
 static facet_status cpu_run(facet_device *device, const facet_op_call *const *calls, int64_t n, int direction) {
   (void)device;
   for (int64_t i = 0; i < n; i++) {
@@ -115,7 +109,6 @@ const facet_backend facet_backend_cpu = {
     .fill = cpu_fill,
     .check_precision = cpu_check_precision,
     .kernels = cpu_kernels,
-    .assemble = cpu_assemble,
     .run = cpu_run,
     .synchronize = cpu_synchronize,
 };

@@ -1,6 +1,8 @@
-/* Loading, checking and comparing a configuration. Its tables of options are in config_options.c. */
+/* Loading, checking, comparing and applying a configuration. Its tables of options are in config_options.c. */
 #include "facet/config.h"
 
+#include <omp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include "base/text.h"
 #include "facet/memory.h"
 #include "facet/metrics.h"
+#include "facet/model.h"
 #include "facet/registry.h"
 
 #define MAX_MODELS 64
@@ -19,28 +22,26 @@ typedef struct setting {
   char where[256]; /* "--set train.batch_size=512" */
 } setting;
 
-/* Section number i, −1 for the model's. */
-static const facet_option_section *section_at(const facet_config *config, int i) {
+/* Where the values of a section stand. */
+static const size_t values_offset[] = {offsetof(facet_config, data), offsetof(facet_config, optimizer),
+                                       offsetof(facet_config, train), offsetof(facet_config, evaluate)};
+
+const facet_option_section *facet_config_section(const facet_config *config, int i) {
   return i < 0 ? &config->model->options : &facet_config_sections[i];
 }
 
-static const void *values_at(const facet_config *config, int i) {
-  const void *const values[] = {&config->data, &config->optimizer, &config->train, &config->evaluate};
-  return i < 0 ? config->model_options : values[i];
+const void *facet_config_values(const facet_config *config, int i) {
+  return i < 0 ? config->model_options : (const char *)config + values_offset[i];
 }
 
-static void *mutable_values_at(facet_config *config, int i) {
-  void *const values[] = {&config->data, &config->optimizer, &config->train, &config->evaluate};
-  return i < 0 ? config->model_options : values[i];
-}
-
-static const char *section_name(int i) {
-  return i < 0 ? "model" : facet_config_sections[i].name;
+static void *mutable_values(facet_config *config, int i) {
+  return i < 0 ? config->model_options : (char *)config + values_offset[i];
 }
 
 /* "model" and the sections' names into names; returns their number. */
 static int list_sections(const char **names) {
-  for (int i = -1; i < facet_config_n_sections; i++) names[i + 1] = section_name(i);
+  names[0] = "model";
+  for (int i = 0; i < facet_config_n_sections; i++) names[i + 1] = facet_config_sections[i].name;
   return facet_config_n_sections + 1;
 }
 #define MAX_SECTIONS 8
@@ -73,8 +74,9 @@ static facet_status parse_setting(const char *argument, setting *out) {
 static facet_status apply_setting(facet_config *config, const setting *set) {
   bool is_name = strcmp(set->section, "model") == 0 && strcmp(set->key, "name") == 0;
   for (int i = -1; i < facet_config_n_sections && !is_name; i++) {
-    if (strcmp(section_name(i), set->section)) continue;
-    return facet_options_set(section_at(config, i), set->key, set->text, set->where, mutable_values_at(config, i));
+    const facet_option_section *section = facet_config_section(config, i);
+    if (strcmp(section->name, set->section)) continue;
+    return facet_options_set(section, set->key, set->text, set->where, mutable_values(config, i));
   }
   return FACET_OK; /* model.name has chosen the model already */
 }
@@ -104,12 +106,10 @@ static facet_status choose_model(facet_yaml_node root, const setting *sets, int 
   }
   if (!name && facet_yaml_node_kind(node) != FACET_YAML_MISSING)
     FACET_TRY(facet_yaml_string(node, "model.name", &name));
-  for (int i = 0; name && facet_registry_models[i]; i++) {
-    if (strcmp(facet_registry_models[i]->name, name)) continue;
-    *model = facet_registry_models[i];
-    return FACET_OK;
-  }
-  return fail_model(node, where, name);
+  const facet_model *found = name ? facet_model_find(name) : NULL;
+  if (!found) return fail_model(node, where, name);
+  *model = found;
+  return FACET_OK;
 }
 
 /* ---- checks across keys ---- */
@@ -173,10 +173,10 @@ static facet_status resolve_data_path(facet_config *config, const setting *sets,
 static facet_status read_sections(facet_yaml_node root, facet_config *config) {
   static const char *const model_extra[] = {"name", NULL};
   for (int i = -1; i < facet_config_n_sections; i++) {
-    void *values = mutable_values_at(config, i);
-    FACET_TRY(facet_options_default(section_at(config, i), values));
-    FACET_TRY(facet_options_read(section_at(config, i), facet_yaml_get(root, section_name(i)),
-                                 i < 0 ? model_extra : NULL, values));
+    const facet_option_section *section = facet_config_section(config, i);
+    void *values = mutable_values(config, i);
+    FACET_TRY(facet_options_default(section, values));
+    FACET_TRY(facet_options_read(section, facet_yaml_get(root, section->name), i < 0 ? model_extra : NULL, values));
   }
   return FACET_OK;
 }
@@ -194,7 +194,7 @@ static facet_status load(facet_yaml_node root, const setting *sets, int n_sets, 
   FACET_TRY(read_sections(root, config));
   for (int i = 0; i < n_sets; i++) FACET_TRY(apply_setting(config, &sets[i]));
   for (int i = -1; i < facet_config_n_sections; i++) {
-    FACET_TRY(facet_options_check(section_at(config, i), config->path, values_at(config, i)));
+    FACET_TRY(facet_options_check(facet_config_section(config, i), config->path, facet_config_values(config, i)));
   }
   FACET_TRY(check_values(config, root));
   return resolve_data_path(config, sets, n_sets);
@@ -243,25 +243,36 @@ static bool may_differ(const char *section, const char *key) {
 }
 
 static bool differs(const facet_config *a, const facet_config *b, int section, const facet_option *option) {
-  bool is_data_path = section >= 0 && values_at(a, section) == &a->data && strcmp(option->key, "path") == 0;
+  bool is_data_path =
+      section >= 0 && facet_config_values(a, section) == (const void *)&a->data && strcmp(option->key, "path") == 0;
   if (is_data_path) return strcmp(a->data_path, b->data_path) != 0;
-  return !facet_option_equal(option, values_at(a, section), values_at(b, section));
+  return !facet_option_equal(option, facet_config_values(a, section), facet_config_values(b, section));
 }
 
-facet_status facet_config_difference(const facet_config *a, const facet_config *b, const char **key) {
-  static _Thread_local char name[160];
-  *key = NULL;
-  if (a->model != b->model) {
-    *key = "model.name";
-    return FACET_OK;
-  }
+const char *facet_config_difference(const facet_config *a, const facet_config *b) {
+  static _Thread_local char key[160];
+  if (a->model != b->model) return "model.name";
   for (int i = -1; i < facet_config_n_sections; i++) {
-    for (const facet_option *option = section_at(a, i)->options; option->key; option++) {
-      if (may_differ(section_name(i), option->key) || !differs(a, b, i, option)) continue;
-      snprintf(name, sizeof name, "%s.%.80s", section_name(i), option->key);
-      *key = name;
-      return FACET_OK;
+    const facet_option_section *section = facet_config_section(a, i);
+    for (const facet_option *option = section->options; option->key; option++) {
+      if (may_differ(section->name, option->key) || !differs(a, b, i, option)) continue;
+      snprintf(key, sizeof key, "%s.%.80s", section->name, option->key);
+      return key;
     }
   }
-  return FACET_OK;
+  return NULL;
+}
+
+/* ---- what it asks for ---- */
+
+facet_order facet_config_order(const facet_config *config, int64_t n_rows, int64_t seed, int64_t epoch) {
+  const facet_data_options *data = &config->data;
+  return facet_order_make(n_rows, data->order == FACET_ORDER_SHUFFLED, data->shuffle_block, data->shuffle_window,
+                          (uint64_t)seed, epoch);
+}
+
+facet_status facet_config_open_device(const facet_config *config, const char *name, facet_device **device) {
+  if (config->train.threads > 0) omp_set_num_threads((int)config->train.threads);
+  FACET_TRY(facet_device_open(name, device));
+  return facet_device_set_precision(*device, (facet_precision)config->train.precision);
 }

@@ -7,15 +7,15 @@
 #include "facet/registry.h"
 
 facet_status facet_config_print(const facet_config *config, FILE *stream) {
-  facet_data_options data = config->data;
-  FACET_CHECK(strlen(config->data_path) < sizeof data.path, FACET_ERROR_USAGE, "data.path is longer than %zu bytes: %s",
-              sizeof data.path - 1, config->data_path);
-  memcpy(data.path, config->data_path, strlen(config->data_path) + 1);
-  const void *const values[] = {&data, &config->optimizer, &config->train, &config->evaluate};
+  facet_config absolute = *config;
+  const size_t n_bytes = sizeof absolute.data.path;
+  FACET_CHECK(strlen(config->data_path) < n_bytes, FACET_ERROR_USAGE, "data.path is longer than %zu bytes: %s",
+              n_bytes - 1, config->data_path);
+  memcpy(absolute.data.path, config->data_path, strlen(config->data_path) + 1);
   fprintf(stream, "model:\n  name: %s\n", config->model->name);
   FACET_TRY(facet_options_write_items(&config->model->options, config->model_options, stream));
   for (int i = 0; i < facet_config_n_sections; i++) {
-    FACET_TRY(facet_options_write(&facet_config_sections[i], values[i], stream));
+    FACET_TRY(facet_options_write(&facet_config_sections[i], facet_config_values(&absolute, i), stream));
   }
   return FACET_OK;
 }

@@ -9,35 +9,28 @@
 
 /* ---- the same configuration? ------------------------------------------------------------------------------------ */
 
-/* Value of "section.key" as YAML text into buffer. */
+/* Value of "section.key" as YAML text, which may be in buffer. */
 static const char *format_value(const facet_config *config, const char *name, char *buffer, size_t n_bytes) {
-  const void *values[] = {&config->data, &config->optimizer, &config->train, &config->evaluate};
-  const char *key = strchr(name, '.');
-  snprintf(buffer, n_bytes, "?");
-  if (!key) return buffer;
-  const size_t length = (size_t)(key++ - name);
-  if (strcmp(name, "model.name") == 0) snprintf(buffer, n_bytes, "%s", config->model->name);
-  if (strcmp(name, "data.path") == 0) snprintf(buffer, n_bytes, "%s", config->data_path);
-  if (buffer[0] != '?') return buffer;
+  if (strcmp(name, "model.name") == 0) return config->model->name;
+  if (strcmp(name, "data.path") == 0) return config->data_path;
   for (int i = -1; i < facet_config_n_sections; i++) {
-    const facet_option_section *section = i < 0 ? &config->model->options : &facet_config_sections[i];
-    const char *section_name = i < 0 ? "model" : section->name;
-    if (strlen(section_name) != length || strncmp(section_name, name, length) != 0) continue;
+    const facet_option_section *section = facet_config_section(config, i);
+    const size_t length = strlen(section->name);
+    if (strncmp(section->name, name, length) != 0 || name[length] != '.') continue;
     for (const facet_option *option = section->options; option->key; option++)
-      if (strcmp(option->key, key) == 0)
-        return facet_option_format(option, i < 0 ? config->model_options : values[i], buffer, n_bytes);
+      if (strcmp(option->key, name + length + 1) == 0)
+        return facet_option_format(option, facet_config_values(config, i), buffer, n_bytes);
   }
-  return buffer;
+  return "?";
 }
 
 /* The run's stored configuration must agree with the requested one. */
 static facet_status check_configuration(const facet_train_request *request, const char *config_path) {
   char stored_text[FACET_PATH_MAX], text[FACET_PATH_MAX];
-  const char *key = NULL;
   facet_config *stored = NULL;
   facet_status status = FACET_OK;
   FACET_TRY(facet_config_load(config_path, NULL, 0, &stored));
-  FACET_TRY_GOTO(status, done, facet_config_difference(stored, request->config, &key));
+  const char *key = facet_config_difference(stored, request->config);
   if (!key) goto done;
   status = facet_error_set(FACET_ERROR_USAGE, __FILE__, __LINE__,
                            "%s holds a run with another configuration: %s was %s and is now %s", request->run_directory,

@@ -1,6 +1,4 @@
 /* A checkpoint made ready for scoring. */
-#include <omp.h>
-
 #include "facet/memory.h"
 #include "facet/model.h"
 #include "facet/trainer.h"
@@ -42,9 +40,7 @@ static facet_status load(facet_scorer *scorer, const char *const *sets, int n_se
   FACET_TRY(facet_path_format(path, "%s/config.yaml", scorer->checkpoint));
   FACET_TRY(facet_config_load(path, sets, n_sets, &scorer->config));
   const facet_config *config = scorer->config;
-  if (config->train.threads > 0) omp_set_num_threads((int)config->train.threads);
-  FACET_TRY(facet_device_open(device, &scorer->device));
-  FACET_TRY(facet_device_set_precision(scorer->device, (facet_precision)config->train.precision));
+  FACET_TRY(facet_config_open_device(config, device, &scorer->device));
   if (!split) split = config->data.test;
   FACET_CHECK(split[0], FACET_ERROR_USAGE, "data.test of %s is empty: name a split", path);
   FACET_TRY(facet_dataset_open(config->data_path, split, &scorer->dataset));

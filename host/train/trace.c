@@ -172,8 +172,7 @@ static facet_status write_gradients(tracer *t) {
 
 static facet_status build(tracer *t) {
   const facet_config *config = t->config;
-  FACET_TRY(facet_device_open("cpu", &t->device));
-  FACET_TRY(facet_device_set_precision(t->device, (facet_precision)config->train.precision));
+  FACET_TRY(facet_config_open_device(config, "cpu", &t->device));
   FACET_TRY(facet_dataset_open(config->data_path, config->data.train, &t->dataset));
   FACET_TRY(facet_parameters_create(&t->parameters));
   FACET_TRY(facet_model_build(config->model, config->model_options, FACET_PROGRAM_TRAIN,
@@ -219,14 +218,12 @@ static void perturb(tracer *t) {
 }
 
 static facet_status load_batch(tracer *t, const facet_batch **batch) {
-  const facet_data_options *data = &t->config->data;
   const int64_t n = facet_dataset_n_samples(t->dataset), batch_number = t->request->batch;
   const int64_t micro_batch = t->config->train.batch_size / t->config->train.accumulate;
   FACET_CHECK(batch_number < (n + micro_batch - 1) / micro_batch, FACET_ERROR_USAGE,
               "batch %lld does not exist: split %s has %lld samples, %lld in a batch", (long long)batch_number,
-              data->train, (long long)n, (long long)micro_batch);
-  const facet_order order = facet_order_make(n, data->order == FACET_ORDER_SHUFFLED, data->shuffle_block,
-                                             data->shuffle_window, (uint64_t)t->config->train.seed, 0);
+              t->config->data.train, (long long)n, (long long)micro_batch);
+  const facet_order order = facet_config_order(t->config, n, t->config->train.seed, 0);
   const int64_t first = batch_number * micro_batch, last = first + micro_batch < n ? first + micro_batch : n;
   FACET_TRY(facet_loader_create(t->dataset, facet_executor_batch_layout(t->executor), order, first, last, 1, 0, 1,
                                 &t->loader));

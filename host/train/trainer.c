@@ -38,16 +38,15 @@ static facet_status stop_evaluation(void *context, const facet_batch *batch, con
 /* ---- one update ------------------------------------------------------------------------------------------------- */
 
 static facet_status begin_update(facet_trainer *t) {
-  const facet_data_options *data = &t->config->data;
   t->update_start = facet_clock();
   t->weight_sum = 0;
   t->n_update_samples = 0;
   if (t->loader) return FACET_OK;
   const int64_t n = facet_dataset_n_samples(t->train);
-  facet_order order = facet_order_make(n, data->order == FACET_ORDER_SHUFFLED, data->shuffle_block,
-                                       data->shuffle_window, (uint64_t)t->state.seed, t->state.epoch);
+  const facet_order order = facet_config_order(t->config, n, t->state.seed, t->state.epoch);
   return facet_loader_create(t->train, facet_executor_batch_layout(t->train_executor), order, t->state.position, n,
-                             t->config->train.accumulate, data->prefetch, data->readers, &t->loader);
+                             t->config->train.accumulate, t->config->data.prefetch, t->config->data.readers,
+                             &t->loader);
 }
 
 static facet_status next_batch(facet_trainer *t, const facet_batch **batch) {

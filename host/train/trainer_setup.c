@@ -1,6 +1,5 @@
 /* Everything before the first update: the run directory, data, graphs, memory, and the state to start from. */
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "facet/memory.h"
@@ -216,21 +215,16 @@ static int64_t samples_left(const facet_trainer *t) {
   return total > t->state.samples ? total - t->state.samples : 0;
 }
 
-static facet_status open_device(facet_trainer *t) {
-  if (t->config->train.threads > 0) omp_set_num_threads((int)t->config->train.threads);
-  FACET_TRY(facet_device_open(t->request->device, &t->device));
-  return facet_device_set_precision(t->device, (facet_precision)t->config->train.precision);
-}
-
 facet_status facet_trainer_open(facet_trainer *t) {
-  if (!t->device) FACET_TRY(open_device(t));
+  if (!t->device) FACET_TRY(facet_config_open_device(t->config, t->request->device, &t->device));
   FACET_TRY(open_data(t));
   FACET_TRY(build(t));
   return name_parts(t);
 }
 
 facet_status facet_trainer_prepare(facet_trainer *t, bool *finished) {
-  FACET_TRY(open_device(t)); /* a wrong one leaves no run directory behind */
+  FACET_TRY(facet_config_open_device(t->config, t->request->device,
+                                     &t->device)); /* a wrong one leaves no run directory behind */
   FACET_TRY(facet_run_directory_open(t->request, &t->lock, t->start));
   FACET_TRY(check_finished(t, finished));
   if (*finished) return FACET_OK;

@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "facet/batch.h"
 #include "facet/op.h"
 #include "facet/status.h"
 
@@ -34,9 +33,6 @@ typedef struct facet_backend {
   facet_status (*check_precision)(facet_device *device, facet_precision precision);
   /* Kernels of an operator; NULL members where the backend has none. */
   facet_op_kernels (*kernels)(const facet_op *op);
-  /* Fills a batch (windows, joins, bags); called from the reader threads. */
-  facet_status (*assemble)(facet_device *device, facet_dataset *dataset, const int64_t *rows, int64_t n,
-                           facet_batch *batch);
   /* Runs n prepared calls in order; direction +1: forward, −1: backward. */
   facet_status (*run)(facet_device *device, const facet_op_call *const *calls, int64_t n, int direction);
   facet_status (*synchronize)(facet_device *device);

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "facet/backend.h"
+#include "facet/batch.h"
 #include "facet/file.h"
 #include "facet/metrics.h"
 #include "facet/options.h"
@@ -113,6 +115,9 @@ typedef struct facet_config {
 /* The sections in order: data, optimizer, train, evaluate (the model's section is model->options). */
 extern const facet_option_section facet_config_sections[];
 extern const int facet_config_n_sections;
+/* Section i in this order, −1 for the model's, and its values. */
+const facet_option_section *facet_config_section(const facet_config *config, int i);
+const void *facet_config_values(const facet_config *config, int i);
 
 /* Reads and checks a configuration; `sets` are the arguments of --set ("train.batch_size=512"), n_sets of them.
  * Errors have status FACET_ERROR_USAGE and name file, line, column and the nearest known key. */
@@ -128,9 +133,14 @@ facet_status facet_config_print(const facet_config *config, FILE *stream);
  * docs/config.md. */
 void facet_config_print_reference(FILE *stream, bool markdown);
 
-/* Compares two configurations key by key; *key (a static or thread-local string "section.key") is NULL if equal. Keys that only
- * change speed or reporting (threads, log_every, prefetch, readers, keep_checkpoints, memory_mb, spill_directory, epochs,
+/* The first key on which two configurations differ (a static or thread-local string "section.key"); NULL if equal. Keys that
+ * only change speed or reporting (threads, log_every, prefetch, readers, keep_checkpoints, memory_mb, spill_directory, epochs,
  * max_steps) may differ between a run and its resume and are skipped. */
-facet_status facet_config_difference(const facet_config *a, const facet_config *b, const char **key);
+const char *facet_config_difference(const facet_config *a, const facet_config *b);
+
+/* The order of n_rows training samples in an epoch. */
+facet_order facet_config_order(const facet_config *config, int64_t n_rows, int64_t seed, int64_t epoch);
+/* Opens the device `name` with train.threads and train.precision. */
+facet_status facet_config_open_device(const facet_config *config, const char *name, facet_device **device);
 
 #endif

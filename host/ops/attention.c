@@ -15,6 +15,7 @@
 
 #include "cpu/vector.h"
 #include "facet/ops.h"
+#include "ops/length.h"
 
 typedef struct facet_attention_params {
   int64_t heads, n_always;
@@ -60,11 +61,7 @@ static facet_status attention_shape(facet_op_rule *rule) {
                  (long long)params->heads, text_q);
   FACET_OP_CHECK(rule, params->n_always >= 0, "n_always is %lld, expected at least 0", (long long)params->n_always);
   FACET_OP_CHECK(rule, isfinite(params->scale), "the scale is %g, expected a finite number", params->scale);
-  FACET_OP_CHECK(rule,
-                 rule->n_inputs < 4 || (rule->in_dtype[3] == FACET_DTYPE_INT32 && rule->in_shape[3].rank == 1 &&
-                                        rule->in_shape[3].dim[0] == q->dim[0]),
-                 "the length is %s, expected int32 [B] for q %s",
-                 facet_shape_format(&rule->in_shape[3], text_v, sizeof text_v), text_q);
+  if (rule->n_inputs == 4) FACET_TRY(facet_length_check(rule, 3, 0, "q"));
   attention_sizes s = sizes_of(rule->in_shape, params);
   rule->n_outputs = 1;
   rule->out_dtype[0] = FACET_DTYPE_REAL;
@@ -90,8 +87,7 @@ static int64_t valid_keys(const facet_op_call *call, int64_t b) {
   const facet_attention_params *params = call->params;
   int64_t n_keys = call->in_shape[1].dim[1];
   if (call->n_inputs < 4) return n_keys;
-  int64_t n = params->n_always + ((const int32_t *)call->in[3])[b];
-  return n < n_keys ? n : n_keys;
+  return facet_length_clamp(params->n_always + ((const int32_t *)call->in[3])[b], n_keys);
 }
 
 /* One head of one sample; rows are d apart. */

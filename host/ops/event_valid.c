@@ -1,6 +1,7 @@
 /* event_valid: valid [B], length [B] → y [B, L]: y_bt = 1 where valid[b] = 1 and t < n_b, else 0; n_b = length[b] ≤ L.
  * No gradient. Which rows of [B, L, d] an operator counts that mixes them. */
 #include "facet/ops.h"
+#include "ops/length.h"
 
 typedef struct facet_event_valid_params {
   int64_t slots;
@@ -8,14 +9,11 @@ typedef struct facet_event_valid_params {
 
 static facet_status event_valid_shape(facet_op_rule *rule) {
   const facet_event_valid_params *params = rule->params;
-  const facet_shape *valid = &rule->in_shape[0], *length = &rule->in_shape[1];
-  char text_valid[64], text_length[64];
-  facet_shape_format(valid, text_valid, sizeof text_valid);
+  const facet_shape *valid = &rule->in_shape[0];
+  char text[64];
   FACET_OP_CHECK(rule, valid->rank == 1 && rule->in_dtype[0] == FACET_DTYPE_REAL, "valid is %s, expected real [B]",
-                 text_valid);
-  FACET_OP_CHECK(rule, facet_shape_equal(valid, length) && rule->in_dtype[1] == FACET_DTYPE_INT32,
-                 "length is %s, expected int32 [B] for valid %s",
-                 facet_shape_format(length, text_length, sizeof text_length), text_valid);
+                 facet_shape_format(valid, text, sizeof text));
+  FACET_TRY(facet_length_check(rule, 1, 0, "valid"));
   FACET_OP_CHECK(rule, params->slots >= 1, "%lld slots, expected at least 1", (long long)params->slots);
   rule->n_outputs = 1;
   rule->out_dtype[0] = FACET_DTYPE_REAL;

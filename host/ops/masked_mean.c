@@ -5,16 +5,14 @@
 
 #include "cpu/vector.h"
 #include "facet/ops.h"
+#include "ops/length.h"
 
 static facet_status masked_mean_shape(facet_op_rule *rule) {
-  const facet_shape *x = &rule->in_shape[0], *length = &rule->in_shape[1];
-  char text_x[64], text_length[64];
-  facet_shape_format(x, text_x, sizeof text_x);
-  facet_shape_format(length, text_length, sizeof text_length);
+  const facet_shape *x = &rule->in_shape[0];
+  char text[64];
   FACET_OP_CHECK(rule, x->rank == 3 && rule->in_dtype[0] == FACET_DTYPE_REAL, "x is %s, expected real [B, L, d]",
-                 text_x);
-  FACET_OP_CHECK(rule, length->rank == 1 && length->dim[0] == x->dim[0] && rule->in_dtype[1] == FACET_DTYPE_INT32,
-                 "length is %s, expected int32 [B] for x %s", text_length, text_x);
+                 facet_shape_format(x, text, sizeof text));
+  FACET_TRY(facet_length_check(rule, 1, 0, "x"));
   rule->n_outputs = 1;
   rule->out_dtype[0] = FACET_DTYPE_REAL;
   rule->out_shape[0] = facet_shape_make(2, x->dim[0], x->dim[2]);
@@ -30,8 +28,7 @@ static void masked_mean_cost(const facet_op_rule *rule, facet_cost *cost) {
 }
 
 static int64_t valid_length(const facet_op_call *call, int64_t b) {
-  int64_t n = ((const int32_t *)call->in[1])[b], slots = call->in_shape[0].dim[1];
-  return n < 0 ? 0 : n < slots ? n : slots;
+  return facet_length_clamp(((const int32_t *)call->in[1])[b], call->in_shape[0].dim[1]);
 }
 
 static facet_status masked_mean_forward(const facet_op_call *call) {

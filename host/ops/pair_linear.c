@@ -13,6 +13,7 @@
 
 #include "cpu/vector.h"
 #include "facet/ops.h"
+#include "ops/length.h"
 
 enum { IN_Q, IN_K, IN_LENGTH, IN_WEIGHT, IN_BIAS, N_INPUTS };
 enum { PARTS = 16 };
@@ -23,7 +24,7 @@ static size_t part_elements(int64_t d, int64_t h) {
 }
 
 static facet_status pair_linear_shape(facet_op_rule *rule) {
-  const facet_shape *q = &rule->in_shape[IN_Q], *k = &rule->in_shape[IN_K], *length = &rule->in_shape[IN_LENGTH];
+  const facet_shape *q = &rule->in_shape[IN_Q], *k = &rule->in_shape[IN_K];
   const facet_shape *weight = &rule->in_shape[IN_WEIGHT], *bias = &rule->in_shape[IN_BIAS];
   char text_q[64], text_k[64], text[64];
   facet_shape_format(q, text_q, sizeof text_q);
@@ -34,9 +35,7 @@ static facet_status pair_linear_shape(facet_op_rule *rule) {
                  q->rank == 2 && q->dim[0] == k->dim[0] && q->dim[1] == k->dim[2] &&
                      rule->in_dtype[IN_Q] == FACET_DTYPE_REAL,
                  "q is %s, expected real [B, d] for k %s", text_q, text_k);
-  FACET_OP_CHECK(rule,
-                 length->rank == 1 && length->dim[0] == k->dim[0] && rule->in_dtype[IN_LENGTH] == FACET_DTYPE_INT32,
-                 "length is %s, expected int32 [B] for k %s", facet_shape_format(length, text, sizeof text), text_k);
+  FACET_TRY(facet_length_check(rule, IN_LENGTH, IN_K, "k"));
   FACET_OP_CHECK(rule, weight->rank == 2 && weight->dim[0] == 4 * k->dim[2] && bias->dim[0] == weight->dim[1],
                  "the weight is %s and the bias has %lld elements, expected [4d, h] and [h] for k %s",
                  facet_shape_format(weight, text, sizeof text), (long long)bias->dim[0], text_k);
@@ -86,11 +85,6 @@ static facet_real *scratch_of_part(const pair_linear *w, int64_t part) {
   return w->scratch + (size_t)part * part_elements(w->d, w->h);
 }
 
-static int64_t valid_length(const pair_linear *w, int64_t b) {
-  const int64_t n = w->length[b];
-  return n < 0 ? 0 : n < w->slots ? n : w->slots;
-}
-
 /* M [d, h] of a sample. */
 static void combine(const pair_linear *w, const facet_real *q, facet_real *m) {
   const int64_t block = w->d * w->h;
@@ -125,7 +119,7 @@ static facet_status pair_linear_forward(const facet_op_call *call) {
   for (int64_t part = 0; part < PARTS; part++) {
     facet_real *m = scratch_of_part(&w, part), *r = m + w.d * w.h;
     for (int64_t b = first_of_part(&w, part); b < first_of_part(&w, part + 1); b++) {
-      const int64_t n = valid_length(&w, b);
+      const int64_t n = facet_length_clamp(w.length[b], w.slots);
       facet_real *rows = z + b * w.slots * w.h;
       memset(rows + n * w.h, 0, (size_t)((w.slots - n) * w.h) * sizeof *rows);
       if (n == 0) continue;
@@ -168,7 +162,7 @@ static void backward_part(const facet_op_call *call, const pair_linear *w, int64
   facet_real *d_bias = d_weight + 4 * block, *dq = call->d_in[IN_Q], *dk = call->d_in[IN_K];
   memset(d_weight, 0, (size_t)(4 * block + h) * sizeof *d_weight);
   for (int64_t b = first_of_part(w, part); b < first_of_part(w, part + 1); b++) {
-    const int64_t n = valid_length(w, b), at = b * w->slots;
+    const int64_t n = facet_length_clamp(w->length[b], w->slots), at = b * w->slots;
     const facet_real *dz = (const facet_real *)call->d_out[0] + at * h, *q = w->q + b * d;
     if (n == 0) continue;
     if (dk) {

@@ -22,6 +22,7 @@
 #include "cpu/select.h"
 #include "cpu/vector.h"
 #include "facet/ops.h"
+#include "ops/length.h"
 
 enum { OUT_R, OUT_SELECTED, OUT_STATISTICS, N_BLOCKS = 64, LINE = 64, MILLION = 1000000 };
 
@@ -136,7 +137,7 @@ static facet_status check_options(const facet_op_rule *rule) {
 }
 
 static facet_status route_behaviours_shape(facet_op_rule *rule) {
-  const facet_shape *e = &rule->in_shape[0], *o = &rule->in_shape[1], *length = &rule->in_shape[2];
+  const facet_shape *e = &rule->in_shape[0], *o = &rule->in_shape[1];
   char text_e[64], text[64];
   facet_shape_format(e, text_e, sizeof text_e);
   FACET_OP_CHECK(rule, e->rank == 3 && rule->in_dtype[0] == FACET_DTYPE_REAL, "e is %s, expected real [B, L, d]",
@@ -144,8 +145,7 @@ static facet_status route_behaviours_shape(facet_op_rule *rule) {
   FACET_OP_CHECK(
       rule, o->rank == 3 && o->dim[0] == e->dim[0] && o->dim[2] == e->dim[2] && rule->in_dtype[1] == FACET_DTYPE_REAL,
       "o is %s, expected real [B, c, d] for e %s", facet_shape_format(o, text, sizeof text), text_e);
-  FACET_OP_CHECK(rule, length->rank == 1 && length->dim[0] == e->dim[0] && rule->in_dtype[2] == FACET_DTYPE_INT32,
-                 "length is %s, expected int32 [B] for e %s", facet_shape_format(length, text, sizeof text), text_e);
+  FACET_TRY(facet_length_check(rule, 2, 0, "e"));
   FACET_TRY(check_options(rule));
   route_sizes s = sizes_of(rule->params, e, o);
   rule->n_outputs = 3;
@@ -176,8 +176,7 @@ typedef struct route_sample {
 
 static route_sample sample_of(const facet_op_call *call, const route_sizes *s, int64_t b) {
   const facet_route_options *options = call->params;
-  int64_t n = ((const int32_t *)call->in[2])[b];
-  n = n < 0 ? 0 : n < s->slots ? n : s->slots;
+  const int64_t n = facet_length_clamp(((const int32_t *)call->in[2])[b], s->slots);
   return (route_sample){.e = (const facet_real *)call->in[0] + b * s->slots * s->d,
                         .o = (const facet_real *)call->in[1] + b * s->c * s->d,
                         .n = n,

@@ -9,6 +9,7 @@
 
 #include "cpu/vector.h"
 #include "facet/ops.h"
+#include "ops/length.h"
 
 typedef struct facet_weighted_sum_params {
   bool softmax;
@@ -18,7 +19,7 @@ enum { IN_WEIGHT, IN_X, IN_LENGTH };
 
 static facet_status weighted_sum_shape(facet_op_rule *rule) {
   const facet_weighted_sum_params *params = rule->params;
-  const facet_shape *w = &rule->in_shape[IN_WEIGHT], *x = &rule->in_shape[IN_X], *length = &rule->in_shape[IN_LENGTH];
+  const facet_shape *w = &rule->in_shape[IN_WEIGHT], *x = &rule->in_shape[IN_X];
   char text[64], text_x[64];
   facet_shape_format(x, text_x, sizeof text_x);
   FACET_OP_CHECK(rule, x->rank == 3 && rule->in_dtype[IN_X] == FACET_DTYPE_REAL, "x is %s, expected real [B, L, d]",
@@ -27,9 +28,7 @@ static facet_status weighted_sum_shape(facet_op_rule *rule) {
                     w->dim[1] == x->dim[1] && rule->in_dtype[IN_WEIGHT] == FACET_DTYPE_REAL;
   FACET_OP_CHECK(rule, fits, "the weight is %s, expected real [B, L] or [B, L, 1] for x %s",
                  facet_shape_format(w, text, sizeof text), text_x);
-  FACET_OP_CHECK(rule,
-                 length->rank == 1 && length->dim[0] == x->dim[0] && rule->in_dtype[IN_LENGTH] == FACET_DTYPE_INT32,
-                 "length is %s, expected int32 [B] for x %s", facet_shape_format(length, text, sizeof text), text_x);
+  FACET_TRY(facet_length_check(rule, IN_LENGTH, IN_X, "x"));
   rule->n_outputs = 1;
   rule->out_dtype[0] = FACET_DTYPE_REAL;
   rule->out_shape[0] = facet_shape_make(2, x->dim[0], x->dim[2]);
@@ -50,8 +49,7 @@ static void weighted_sum_cost(const facet_op_rule *rule, facet_cost *cost) {
 }
 
 static int64_t valid_length(const facet_op_call *call, int64_t b) {
-  int64_t n = ((const int32_t *)call->in[IN_LENGTH])[b], slots = call->in_shape[IN_X].dim[1];
-  return n < 0 ? 0 : n < slots ? n : slots;
+  return facet_length_clamp(((const int32_t *)call->in[IN_LENGTH])[b], call->in_shape[IN_X].dim[1]);
 }
 
 /* The weights of a sample's n events: w, or their softmax in a. */

@@ -161,6 +161,13 @@ static void begin_rows(const info_nce_pack *w, int64_t channel, int64_t tile, in
   t->n_rows = w->n - t->row < ROWS ? w->n - t->row : ROWS;
 }
 
+/* An error belongs to the thread that met it: the first one is kept for the caller. */
+static void keep_error(facet_status status, facet_error *first) {
+  if (status == FACET_OK) return;
+#pragma omp critical(facet_info_nce_error)
+  if (first->status == FACET_OK) *first = *facet_error_get();
+}
+
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 /* Maximum and sum of the rows of a tile of rows over all columns, and their losses. */
@@ -204,11 +211,11 @@ static facet_status info_nce_forward(const facet_op_call *call) {
   *(double *)call->saved = w.sum_weights;
   *loss = 0;
   if (w.sum_weights == 0) return FACET_OK;
-  int failed = 0; /* the error itself belongs to the thread that met it */
-#pragma omp parallel for schedule(dynamic) reduction(| : failed)
+  facet_error error = {0};
+#pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < w.c * n_tiles(&w); task++)
-    failed |= forward_rows(&w, task / n_tiles(&w), task % n_tiles(&w)) != FACET_OK;
-  FACET_CHECK(!failed, FACET_ERROR_INTERNAL, "a matrix product of info_nce failed");
+    keep_error(forward_rows(&w, task / n_tiles(&w), task % n_tiles(&w)), &error);
+  if (error.status != FACET_OK) return facet_error_restore(&error);
   double sum = 0;
   for (int64_t at = 0; at < w.c * w.n; at++)
     if (w.weight[at] != 0) sum += (double)w.weight[at] * w.loss[at];
@@ -270,11 +277,11 @@ static facet_status info_nce_backward(const facet_op_call *call) {
   if (*(const double *)call->saved == 0) return FACET_OK;
   const info_nce_pack w = pack(call);
   const double factor = (double)call->d_out[0][0] / (w.sum_weights * params->temperature);
-  int failed = 0;
-#pragma omp parallel for schedule(dynamic) reduction(| : failed)
+  facet_error error = {0};
+#pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < w.c * n_groups(&w); task++)
-    failed |= backward_group(&w, factor, task / n_groups(&w), task % n_groups(&w)) != FACET_OK;
-  FACET_CHECK(!failed, FACET_ERROR_INTERNAL, "a matrix product of info_nce failed");
+    keep_error(backward_group(&w, factor, task / n_groups(&w), task % n_groups(&w)), &error);
+  if (error.status != FACET_OK) return facet_error_restore(&error);
   unpack(&w, call->d_in[0], call->d_in[1]);
   return FACET_OK;
 }

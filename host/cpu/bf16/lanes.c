@@ -1,19 +1,15 @@
 /* Products of the lane kernels (cpu/lanes.h) with factors rounded to bf16, to nearest even, and sums in float32: with
  * AVX512-BF16 one instruction does the work of two. Factors are rounded here, so that callers see the same arrays of
  * float32. The folder is compiled for that instruction set alone, and not in double. */
-#include "cpu/lanes.h"
+#include "cpu/bf16/lanes.h"
+
+#include "cpu/vector/isa.h"
 #include "cpu/vector/tile.h"
 
 enum { TILE_ROWS = 8, TILE_VECTORS = 4 }; /* the most of the tiles below */
 
 #ifdef __AVX512BF16__
 #include <immintrin.h>
-
-void facet_lanes_product_bf16(const facet_lanes_product *product);
-void facet_lanes_pack_bf16(int64_t n, int64_t columns, facet_lanes y, float *packed);
-void facet_lanes_gradient_bf16(int64_t m, int64_t n, int64_t columns, facet_lanes x, const float *packed, float *dw);
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum { PRODUCT_ROWS = 5, PRODUCT_COLUMNS = 4, GRADIENT_ROWS = 8, GRADIENT_VECTORS = 3 }; /* sums in 32 registers */
 enum { DEPTH = 128 };                              /* features that are rounded together */

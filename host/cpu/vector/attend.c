@@ -7,20 +7,15 @@
 
 #include "cpu/vector.h"
 #include "cpu/vector/exponential.h"
+#include "cpu/vector/isa.h"
 
 #if defined __AVX512F__
-enum { VECTOR_BYTES = 64, VECTORS = 4 }; /* 4 × 4 sums in 32 registers */
-#elif defined __AVX2__
-enum { VECTOR_BYTES = 32, VECTORS = 2 }; /* 4 × 2 sums in 16 registers */
+enum { VECTORS = 4 }; /* 4 × 4 sums in 32 registers */
 #else
-enum { VECTOR_BYTES = 16, VECTORS = 2 };
+enum { VECTORS = 2 }; /* 4 × 2 sums in 16 registers */
 #endif
-#define VECTOR(bytes) __attribute__((vector_size(bytes), aligned(sizeof(facet_real)), may_alias))
-typedef facet_real wide VECTOR(VECTOR_BYTES);
 typedef facet_real quad VECTOR(4 * sizeof(facet_real));
-enum { WIDE = sizeof(wide) / sizeof(facet_real), QUAD = 4, TILE = FACET_ATTEND_TILE, ROWS = 4 };
-
-#define INLINE static inline __attribute__((always_inline))
+enum { QUAD = 4, TILE = FACET_ATTEND_TILE, ROWS = 4 };
 
 /* ---- tiles ------------------------------------------------------------------------------------------------------- */
 
@@ -246,9 +241,6 @@ static void backward(const facet_attend_head *h, const facet_real *dy, facet_rea
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
-
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
 
 extern const facet_attend PASTE(facet_attend_, FACET_ISA);
 const facet_attend PASTE(facet_attend_, FACET_ISA) = {.forward = forward, .backward = backward};

@@ -1,12 +1,11 @@
 /* The lane kernels (cpu/lanes.h) but for the products, compiled once per instruction set. */
 #include <tgmath.h>
 
+#include "cpu/bf16/lanes.h"
 #include "cpu/vector.h"
 #include "cpu/vector/lanes_vector.h"
 
 extern const facet_vector PASTE(facet_vector_, FACET_ISA);
-
-#define UNROLL _Pragma("GCC unroll 8")
 
 INLINE wide *wide_at(facet_lanes x, int64_t row, int64_t at) {
   return (wide *)(x.at + row * x.stride + at);
@@ -384,10 +383,6 @@ extern const facet_lane_kernels LANES(kernels);
 const facet_lane_kernels LANES(kernels) = KERNELS(LANES(product), LANES(pack), LANES(gradient));
 
 #if defined __AVX512F__ && !defined FACET_DOUBLE /* with the products of cpu/bf16/lanes.c */
-void facet_lanes_product_bf16(const facet_lanes_product *product);
-void facet_lanes_pack_bf16(int64_t n, int64_t columns, facet_lanes y, float *packed);
-void facet_lanes_gradient_bf16(int64_t m, int64_t n, int64_t columns, facet_lanes x, const float *packed, float *dw);
-
 extern const facet_lane_kernels facet_lanes_kernels_bf16;
 const facet_lane_kernels facet_lanes_kernels_bf16 =
     KERNELS(facet_lanes_product_bf16, facet_lanes_pack_bf16, facet_lanes_gradient_bf16);

@@ -3,23 +3,11 @@
 #define FACET_CPU_VECTOR_LANES_VECTOR_H
 
 #include "cpu/lanes.h"
+#include "cpu/vector/isa.h"
 
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
 #define LANES(name) PASTE(facet_lanes_##name##_, FACET_ISA)
 
-#if defined __AVX512F__
-enum { VECTOR_BYTES = 64 };
-#elif defined __AVX2__
-enum { VECTOR_BYTES = 32 };
-#else
-enum { VECTOR_BYTES = 16 };
-#endif
-/* May begin at any element. */
-typedef facet_real wide __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(facet_real)), may_alias));
-enum { WIDE = sizeof(wide) / sizeof(facet_real), PARTS = FACET_LANES / WIDE }; /* vectors of a column */
-
-#define INLINE static inline __attribute__((always_inline))
+enum { PARTS = FACET_LANES / WIDE }; /* vectors of a column */
 
 INLINE wide broadcast(facet_real x) {
   return x - (wide){0};

@@ -6,6 +6,7 @@
 #include <tgmath.h>
 
 #include "cpu/vector.h"
+#include "cpu/vector/isa.h"
 
 /* ---- LayerNorm --------------------------------------------------------------------------------------------------- */
 
@@ -209,9 +210,6 @@ static void dice_backward(int64_t rows, const facet_norm_columns *c, const facet
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
-
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
 
 extern const facet_norms PASTE(facet_norms_, FACET_ISA);
 const facet_norms PASTE(facet_norms_, FACET_ISA) = {.layer = layer,

@@ -1,22 +1,13 @@
 /* The sums over selected behaviours (cpu/route.h), compiled once per instruction set. */
 #include "cpu/route.h"
 
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
-#define INLINE static inline __attribute__((always_inline))
+#include "cpu/vector/row.h"
 
 enum {
-  COLUMNS = 8,
   AHEAD = 6,  /* selected rows that are fetched ahead */
   ZEROED = 8, /* rows that are zeroed at once */
   LINE = 64
 };
-typedef facet_real columns
-    __attribute__((vector_size(COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
-
-/* A vector at an element: macros, because functions of vectors that the instruction set lacks have no fixed ABI. */
-#define LOAD(x) (*(const columns *)(x))
-#define STORE(x, value) (*(columns *)(x) = (value))
 
 INLINE facet_real total(const columns *sum) {
   columns x = *sum;
@@ -28,13 +19,6 @@ INLINE facet_real total(const columns *sum) {
 INLINE void fetch(const facet_real *x, int64_t width, const int write) {
   for (int64_t k = 0; k < width; k += LINE / (int64_t)sizeof *x)
     write ? __builtin_prefetch(x + k, 1) : __builtin_prefetch(x + k);
-}
-
-/* out += factor · x. */
-INLINE void add_row(int64_t width, facet_real factor, const facet_real *restrict x, facet_real *restrict out) {
-  int64_t k = 0;
-  for (; k + COLUMNS <= width; k += COLUMNS) STORE(out + k, LOAD(out + k) + factor * LOAD(x + k));
-  for (; k < width; k++) out[k] += factor * x[k];
 }
 
 INLINE facet_real dot(int64_t width, const facet_real *x, const facet_real *y) {

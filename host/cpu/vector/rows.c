@@ -1,23 +1,15 @@
 /* The row kernels (cpu/rows.h), compiled once per instruction set. */
 #include "cpu/rows.h"
 
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
+#include "cpu/vector/isa.h"
 
-/* Vectors that may begin at any element. */
 #if defined __AVX512F__
-enum { VECTOR_BYTES = 64, TILE_ROWS = 8 }; /* 16 sums in 32 registers */
-#elif defined __AVX2__
-enum { VECTOR_BYTES = 32, TILE_ROWS = 4 }; /* 8 sums in 16 registers */
+enum { TILE_ROWS = 8 }; /* 16 sums in 32 registers */
 #else
-enum { VECTOR_BYTES = 16, TILE_ROWS = 4 };
+enum { TILE_ROWS = 4 }; /* 8 sums in 16 registers */
 #endif
-#define VECTOR(bytes) __attribute__((vector_size(bytes), aligned(sizeof(facet_real)), may_alias))
-typedef facet_real wide VECTOR(VECTOR_BYTES);
 typedef facet_real narrow VECTOR(VECTOR_BYTES / 2);
-enum { WIDE = sizeof(wide) / sizeof(facet_real), NARROW = sizeof(narrow) / sizeof(facet_real) };
-
-#define INLINE static inline __attribute__((always_inline))
+enum { NARROW = sizeof(narrow) / sizeof(facet_real) };
 
 /* ---- product ---------------------------------------------------------------------------------------------------- */
 

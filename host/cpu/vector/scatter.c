@@ -3,9 +3,7 @@
 
 #include <stddef.h>
 
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
-#define INLINE static inline __attribute__((always_inline))
+#include "cpu/vector/row.h"
 
 enum { WORD = 64 };
 
@@ -39,16 +37,6 @@ static int64_t scatter_select(const facet_slot_rows *to, int64_t n, const int32_
     found += s - low < n_slots;
   }
   return found;
-}
-
-enum { COLUMNS = 8 };
-typedef facet_real columns
-    __attribute__((vector_size(COLUMNS * sizeof(facet_real)), aligned(sizeof(facet_real)), may_alias));
-
-INLINE void add_row(int64_t width, facet_real scale, const facet_real *restrict x, facet_real *restrict out) {
-  int64_t c = 0;
-  for (; c + COLUMNS <= width; c += COLUMNS) *(columns *)(out + c) += scale * *(const columns *)(x + c);
-  for (; c < width; c++) out[c] += scale * x[c];
 }
 
 INLINE void add_rows(const facet_slot_rows *to, int64_t n, int64_t width, const uint32_t *position, const uint32_t *row,

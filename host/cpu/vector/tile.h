@@ -2,8 +2,6 @@
 #ifndef FACET_VECTOR_TILE_H
 #define FACET_VECTOR_TILE_H
 
-#define UNROLL _Pragma("GCC unroll 8")
-
 /* Calls tile(rows, vectors, …) with constants: 1 to TILE_ROWS rows (at most 8), 1 to TILE_VECTORS vectors (at most 5),
  * which the file that includes this defines. */
 #define TILE_OF_VECTORS(tile, rows, n_vectors, ...)                                                                    \

@@ -6,6 +6,7 @@
 #include <tgmath.h>
 
 #include "cpu/vector/exponential.h"
+#include "cpu/vector/isa.h"
 
 /* ---- relatives of the exponential ------------------------------------------------------------------------------- */
 
@@ -223,8 +224,6 @@ static void vector_adagrad(const facet_adagrad_step *step, int64_t n, const face
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 

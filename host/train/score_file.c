@@ -96,8 +96,9 @@ static facet_status append_hdf5(facet_score_file *file, const facet_batch *batch
   const int64_t n = batch->n_rows;
   FACET_TRY(FACET_GROW(file->real, file->capacity, n, "scores of a batch"));
   for (int column = 0; column < N_COLUMNS; column++) {
-    const void *data = column == ROW ? batch->row : column == GROUP ? (const void *)batch->group : file->real;
-    for (int64_t i = 0; i < n; i++)
+    const int64_t *integers = column == ROW ? batch->row : column == GROUP ? batch->group : NULL;
+    const void *data = integers ? (const void *)integers : file->real;
+    for (int64_t i = 0; !integers && i < n; i++)
       file->real[i] = (float)(column == LABEL         ? (double)batch->label[i]
                               : column == PROBABILITY ? (double)probability(file, (double)logit[i])
                                                       : (double)logit[i]);
@@ -130,9 +131,8 @@ void facet_score_file_destroy(facet_score_file **file) {
   facet_score_file *f = *file;
   if (!f) return;
   for (int i = 0; i < N_COLUMNS; i++) facet_hdf5_release(&f->dataset[i]);
-  if (f->hdf5 >= 0) facet_hdf5_close(&f->hdf5);
   if (f->stream) fclose(f->stream);
-  if (f->temporary[0]) unlink(f->temporary);
+  if (f->temporary[0]) facet_hdf5_abandon(&f->hdf5, f->temporary); /* without an error that would hide the first one */
   facet_memory_free(f->real);
   facet_memory_free(f);
   *file = NULL;

@@ -219,4 +219,7 @@ Test(evaluate, predict_needs_a_known_ending_and_a_place_to_write) {
   EXPECT_EXIT(4, program_run("predict %s --output /none/s.h5", tiny_path("run")), "/none/s.h5");
   cr_assert(facet_directory_create(tiny_path("d.csv")) == FACET_OK);
   EXPECT_EXIT(4, program_run("predict %s --output %s", tiny_path("run"), tiny_path("d.csv")), "d.csv");
+  tiny_poke("data/test/part-00000.h5", "/samples/label", 7, 3); /* no room on the disk does not hide what is wrong */
+  EXPECT_EXIT(3, program_shell("ulimit -f 2; exec $FACET predict %s --output %s", tiny_path("run"), tiny_path("s.h5")),
+              "the label is 3");
 }

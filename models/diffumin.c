@@ -87,7 +87,7 @@ static const facet_option options[] = {
      .help = "Sequence whose events are routed to interests; empty: the schema's first. Others are mean-pooled."},
     BOOL("recent_first", recent_first, "true",
          "Newest event first; false: oldest first, so that subseq_len takes the oldest."),
-    REAL("embedding_init", embedding_init, "0.01", 0, 10, "Standard deviation of the initial embeddings."),
+    FACET_EMBEDDING_OPTION(diffumin_options),
     /* interests */
     INT("channels", channels, "4", 1, 64, "Interests c; at most the width d of a behaviour."),
     BOOL("chan_bias", chan_bias, "true", "The map from the target to the channels has a bias."),
@@ -114,7 +114,7 @@ static const facet_option options[] = {
         "r_star", r_star, "chain", r_stars,
         "r*: what reverse diffusion gives (chain). Ablations without denoiser and diffusion loss: r̂ (interest); normal "
         "noise, in evaluation by sample (noise); no r* and no contrast (none)."),
-    INT("levels", diffusion.levels, "1000", 1, 1000000, "Noise levels T of the schedule."),
+    INT("levels", diffusion.levels, "1000", 1, FACET_DIFFUSION_MAX_LEVELS, "Noise levels T of the schedule."),
     REAL("beta_first", diffusion.beta_first, "1e-4", 1e-9, 0.999, "β of level 0."),
     REAL("beta_last", diffusion.beta_last, "0.02", 1e-9, 0.999, "β of level T − 1."),
     INT("steps", steps, "10", 1, 1000, "Reverse steps T' from level T' − 1 to level 0."),
@@ -147,20 +147,11 @@ static const facet_option options[] = {
     CHOICE("head_inputs", head_inputs, "paper_es", heads_inputs,
            "Inputs of the MLP: the paper's, with e_s, or with e_s and the target's embeddings (code)."),
     BOOL("logit_bn", logit_bn, "false", "Normalises the logit over the batch."),
-    {.key = "mlp",
-     .type = FACET_OPTION_INT_LIST,
-     FIELD(mlp.widths),
-     .default_value = "[1024, 512, 256]",
-     .low = 1,
-     .high = 65536,
-     .help = "Widths of the hidden layers."},
-    CHOICE("activation", mlp.activation, "dice", facet_layer_activation_names, "Activation of the hidden layers."),
-    BOOL("batch_norm", mlp.batch_norm, "true", "Normalises the hidden layers over the batch, before the activation."),
-    REAL("dropout", mlp.dropout, "0", 0, 0.95, "Probability of dropping a hidden value in training; 0: none."),
+    FACET_MLP_OPTIONS(diffumin_options, "[1024, 512, 256]", "dice", "true"),
     {0}};
 
 static const double interest_epsilon = 1e-6; /* r / max(‖r‖, ε) */
-static const double norm_epsilon = 1e-3, norm_momentum = 0.99, dice_momentum = 0.999;
+static const double norm_epsilon = 1e-3, dice_momentum = 0.999;
 
 /* What the parts of the model share. Shapes as above. */
 typedef struct diffumin {
@@ -401,7 +392,8 @@ static facet_tensor *add_head(diffumin *m) {
   mlp.dice_momentum = dice_momentum;
   facet_tensor *x = facet_block_mlp(g, "mlp", facet_concat_end(&inputs), &mlp);
   facet_tensor *logit = facet_linear(g, "logit", x, 1, true, FACET_ACTIVATION_NONE); /* [B, 1] */
-  if (o->logit_bn) logit = facet_batch_norm(g, "logit.norm", logit, facet_graph_valid(g), norm_momentum, norm_epsilon);
+  if (o->logit_bn)
+    logit = facet_batch_norm(g, "logit.norm", logit, facet_graph_valid(g), FACET_NORM_MOMENTUM, norm_epsilon);
   return logit;
 }
 

@@ -5,8 +5,6 @@
 #include "facet/op.h"
 #include "facet/ops.h"
 
-enum { FACET_DIFFUSION_MAX_LEVELS = 100000 };
-
 /* For shape rules; the error names the node. */
 static inline facet_status facet_diffusion_check(const facet_op_rule *rule, const facet_diffusion_options *options) {
   FACET_OP_CHECK(rule, options->levels >= 1 && options->levels <= FACET_DIFFUSION_MAX_LEVELS,

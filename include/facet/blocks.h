@@ -5,6 +5,7 @@
 #define FACET_BLOCKS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "facet/graph.h"
@@ -67,6 +68,36 @@ typedef struct facet_mlp_options {
   double norm_epsilon;   /* of batch_norm; 0: FACET_NORM_EPSILON */
   double dice_momentum;  /* 0: FACET_NORM_MOMENTUM */
 } facet_mlp_options;
+
+/* Entries of a model's table of options: those of its field `mlp` and of its field `embedding_init`. */
+#define FACET_MLP_OPTIONS(model, widths_default, activation_default, batch_norm_default)                               \
+  {.key = "mlp",                                                                                                       \
+   .type = FACET_OPTION_INT_LIST,                                                                                      \
+   .offset = offsetof(model, mlp.widths),                                                                              \
+   .default_value = widths_default,                                                                                    \
+   .low = 1,                                                                                                           \
+   .high = 65536,                                                                                                      \
+   .help = "Widths of the hidden layers."},                                                                            \
+      {.key = "activation",                                                                                            \
+       .type = FACET_OPTION_CHOICE,                                                                                    \
+       .offset = offsetof(model, mlp.activation),                                                                      \
+       .default_value = activation_default,                                                                            \
+       .choices = facet_layer_activation_names,                                                                        \
+       .help = "Activation of the hidden layers."},                                                                    \
+      {.key = "batch_norm",                                                                                            \
+       .type = FACET_OPTION_BOOL,                                                                                      \
+       .offset = offsetof(model, mlp.batch_norm),                                                                      \
+       .default_value = batch_norm_default,                                                                            \
+       .help = "Normalises the hidden layers over the batch, before the activation."},                                 \
+  {                                                                                                                    \
+    .key = "dropout", .type = FACET_OPTION_DOUBLE, .offset = offsetof(model, mlp.dropout), .default_value = "0",       \
+    .low = 0, .high = 0.95, .help = "Probability of dropping a hidden value in training; 0: none."                     \
+  }
+#define FACET_EMBEDDING_OPTION(model)                                                                                  \
+  {                                                                                                                    \
+    .key = "embedding_init", .type = FACET_OPTION_DOUBLE, .offset = offsetof(model, embedding_init),                   \
+    .default_value = "0.01", .low = 0, .high = 10, .help = "Standard deviation of the initial embeddings."             \
+  }
 
 /* x [B, n] → [B, last width]: per layer Linear, [batch_norm], activation, [dropout]. Layer i is "<name>.<i>". */
 facet_tensor *facet_block_mlp(facet_graph *graph, const char *name, facet_tensor *x, const facet_mlp_options *options);

@@ -190,8 +190,9 @@ facet_tensor *facet_route_behaviours(facet_graph *graph, const char *name, facet
 /* diffuse: x0 [B, c, d], noise [B, c, d] or NULL (zero), level int32 [B, c] or NULL (the constant level
  * `constant_level`) → √ᾱ_t x0 + √(1 − ᾱ_t) noise, with ᾱ of the linear schedule β = beta_first … beta_last over T
  * levels, in double. */
+enum { FACET_DIFFUSION_MAX_LEVELS = 100000 };
 typedef struct facet_diffusion_options {
-  int64_t levels; /* T */
+  int64_t levels; /* T, from 1 to FACET_DIFFUSION_MAX_LEVELS */
   double beta_first, beta_last;
 } facet_diffusion_options;
 facet_tensor *facet_diffuse(facet_graph *graph, const char *name, facet_tensor *x0, facet_tensor *noise,

@@ -136,6 +136,11 @@ Test(config, checks_across_keys) {
                  ":3:32: optimizer.min_learning_rate is 1; expected at most optimizer.learning_rate, 0.001");
 }
 
+Test(config, levels_end_where_the_operators_do) {
+  expect_file_refused("model: {name: diffumin, levels: 100001}\ndata: {path: x}\n",
+                      ":1:33: model.levels is \"100001\"; expected an integer from 1 to 100000");
+}
+
 Test(config, every_number_has_a_range) {
   for (int s = 0; s < facet_config_n_sections; s++) {
     const facet_option_section *section = &facet_config_sections[s];

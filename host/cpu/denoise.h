@@ -165,7 +165,7 @@ typedef struct facet_denoise_block {
   const facet_denoise_weights *weights;
   const facet_lane_kernels *lanes;
   facet_real *const *gradient; /* sums by weight, added to (facet_denoise_sum) */
-  int64_t max_channels, first_channel, n_channels, n_samples;
+  int64_t first_channel, n_channels, n_samples;
   /* τ and its kind at the call's levels, and their gradients, added to: [d][channels], or [d][1] for all channels alike
    * (tau_step 0); set by the caller */
   facet_lanes tau[DENOISE_N_TAU], d_tau[DENOISE_N_TAU];
@@ -261,6 +261,7 @@ void facet_denoise_project_weight(const facet_denoise_block *block, int64_t colu
 static inline facet_lanes facet_denoise_own_token(const facet_denoise_block *block, int64_t i, facet_lanes x) {
   return facet_lanes_column(x, i * block->size->c + block->first_channel + i);
 }
+void facet_denoise_zero(int64_t d, facet_lanes x);
 void facet_denoise_copy(int64_t d, int64_t columns, facet_lanes x, facet_lanes y);
 
 #endif

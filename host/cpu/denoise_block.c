@@ -21,7 +21,6 @@ size_t facet_denoise_block_place(const facet_denoise_size *size, int64_t max_cha
   const int64_t rows = size->n_layers > 1 ? c : 1, columns = tokens > DENOISE_CHUNK ? tokens : DENOISE_CHUNK;
   facet_denoise_block *b = block;
   b->size = size;
-  b->max_channels = max_channels;
   PLACE(&placer, d, c, &b->clean, &b->clean_q, &b->clean_k, &b->clean_v, &b->d_clean, &b->d_clean_q, &b->d_clean_k,
         &b->d_clean_v);
   PLACE(&placer, d, max_channels, &b->o, &b->noised, &b->noised_q, &b->noised_k, &b->noised_v, &b->own, &b->out,
@@ -99,8 +98,8 @@ static const facet_lanes none = {0};
 
 /* ---- what is made once per block -------------------------------------------------------------------------------- */
 
-static void zero(facet_lanes x, int64_t features) {
-  memset(x.at, 0, (size_t)(features * x.stride) * sizeof *x.at);
+void facet_denoise_zero(int64_t d, facet_lanes x) {
+  memset(x.at, 0, (size_t)(d * x.stride) * sizeof *x.at);
 }
 
 void facet_denoise_copy(int64_t d, int64_t columns, facet_lanes x, facet_lanes y) {
@@ -162,11 +161,11 @@ void facet_denoise_block_begin(facet_denoise_block *block, int64_t first, int64_
 
 void facet_denoise_block_begin_backward(facet_denoise_block *block) {
   const int64_t d = block->size->d;
-  zero(block->d_clean, d);
-  zero(block->d_clean_q, d);
-  zero(block->d_clean_k, d);
-  zero(block->d_clean_v, d);
-  for (int64_t l = 0; l < block->size->n_layers; l++) zero(block->d_cross[l], d);
+  facet_denoise_zero(d, block->d_clean);
+  facet_denoise_zero(d, block->d_clean_q);
+  facet_denoise_zero(d, block->d_clean_k);
+  facet_denoise_zero(d, block->d_clean_v);
+  for (int64_t l = 0; l < block->size->n_layers; l++) facet_denoise_zero(d, block->d_cross[l]);
 }
 
 /* x [d][columns] is added to rows like those of `load`. */
@@ -211,7 +210,7 @@ void facet_denoise_block_end_backward(facet_denoise_block *block, facet_real *d_
                  block->d_clean_v, block->d_clean);
   flag_backward(block, 0, c, block->d_clean);
   if (d_r) store_add(block, block->d_clean, 0, c, d_r);
-  zero(block->d_noised, d); /* free by now */
+  facet_denoise_zero(d, block->d_noised); /* free by now */
   for (int64_t l = 0; l < block->size->n_layers; l++) cross_backward(block, l, block->d_noised);
   if (d_o) store_add(block, block->d_noised, block->first_channel, n, d_o);
 }

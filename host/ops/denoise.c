@@ -306,10 +306,6 @@ static int64_t noise_at(const work *w, int64_t t) {
 
 /* ---- forward ---------------------------------------------------------------------------------------------------- */
 
-static void copy_lanes(int64_t d, facet_lanes x, facet_lanes y) {
-  memcpy(y.at, x.at, (size_t)(d * x.stride) * sizeof *y.at);
-}
-
 static void chain_forward(const facet_op_call *call, const work *w, part s, worker *own) {
   const facet_lane_kernels *lanes = facet_vector_get()->lanes;
   const int64_t d = w->size.d, n = s.n_channels;
@@ -317,7 +313,7 @@ static void chain_forward(const facet_op_call *call, const work *w, part s, work
   for (int64_t t = w->params->steps - 1; t >= 0; t--) {
     const reverse_step step = make_step(w, t);
     const facet_denoise_kept kept = kept_at(call, w, s, t, own);
-    copy_lanes(d, own->x, kept.x);
+    facet_denoise_copy(d, n, own->x, kept.x);
     set_time(w, s, t, &own->block);
     facet_denoise_block_call(&own->block, &kept, own->f);
     lanes->blend(d, n, step.of_f, own->f, step.of_x, own->x);
@@ -358,14 +354,10 @@ static facet_status denoise_forward(const facet_op_call *call) {
 
 /* ---- backward --------------------------------------------------------------------------------------------------- */
 
-static void zero_lanes(int64_t d, facet_lanes x) {
-  memset(x.at, 0, (size_t)(d * x.stride) * sizeof *x.at);
-}
-
 /* Gradient of the call at step t, whose gradient stands in own->f: own->x and the block's d_tau are added to. */
 static void call_backward(const facet_op_call *call, const work *w, part s, int64_t t, worker *own) {
   const facet_denoise_kept kept = kept_at(call, w, s, t, own);
-  for (int k = 0; k < DENOISE_N_TAU; k++) zero_lanes(w->size.d, own->block.d_tau[k]);
+  for (int k = 0; k < DENOISE_N_TAU; k++) facet_denoise_zero(w->size.d, own->block.d_tau[k]);
   set_time(w, s, t, &own->block);
   if (!w->keep_norms) facet_denoise_block_call(&own->block, &kept, own->z);
   facet_denoise_block_call_backward(&own->block, &kept, own->f, own->x);
@@ -404,7 +396,7 @@ static void chain_backward(const facet_op_call *call, const work *w, part s, int
 static void single_backward(const facet_op_call *call, const work *w, part s, worker *own) {
   const int64_t d = w->size.d, numbers = w->size.c * d, n_tau = DENOISE_N_TAU * d;
   load(w, s, call->d_out[0], numbers, own->zeros, own->f);
-  zero_lanes(d, own->x);
+  facet_denoise_zero(d, own->x);
   call_backward(call, w, s, 0, own);
   for (int k = 0; k < DENOISE_N_TAU; k++)
     for (int64_t i = 0; i < s.n_channels; i++) {

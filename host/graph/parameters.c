@@ -169,12 +169,11 @@ static void fill_initial(facet_real *values, int64_t first, const facet_shape *s
   }
 }
 
-static facet_status fill_list(const facet_parameter_list *list, uint64_t seed, facet_real *values) {
+static void fill_list(const facet_parameter_list *list, uint64_t seed, facet_real *values) {
   for (int i = 0; i < list->n; i++) {
     const facet_parameter *item = &list->item[i];
     fill_initial(values + item->info.offset, 0, &item->info.shape, item->init, seed, item->info.name);
   }
-  return FACET_OK;
 }
 
 facet_status facet_parameters_allocate(facet_parameters *parameters, uint64_t seed, bool with_gradients) {
@@ -183,8 +182,8 @@ facet_status facet_parameters_allocate(facet_parameters *parameters, uint64_t se
   FACET_TRY(FACET_ALLOC(parameters->values, parameters->dense.n_elements, "dense parameters"));
   FACET_TRY(FACET_ALLOC(parameters->state_values, parameters->states.n_elements, "operator states"));
   if (with_gradients) FACET_TRY(FACET_ALLOC(parameters->gradients, parameters->dense.n_elements, "dense gradients"));
-  FACET_TRY(fill_list(&parameters->dense, seed, parameters->values));
-  FACET_TRY(fill_list(&parameters->states, seed, parameters->state_values));
+  fill_list(&parameters->dense, seed, parameters->values);
+  fill_list(&parameters->states, seed, parameters->state_values);
   for (int i = 0; i < parameters->n_tables; i++) {
     facet_table_declaration *item = &parameters->table[i];
     FACET_TRY(facet_table_create(item->name, item->n_rows, item->width, &item->table));

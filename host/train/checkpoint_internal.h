@@ -8,6 +8,9 @@
 
 #define CHECKPOINT_VERSION 1
 
+enum { CHECKPOINT_N_FILES = 3 };
+extern const char *const checkpoint_files[CHECKPOINT_N_FILES]; /* that a manifest lists */
+
 /* Writes <directory>/manifest.json over the files of the checkpoint, durably. */
 facet_status checkpoint_write_manifest(const char *directory, double train_seconds);
 /* facet_checkpoint_verify, which also gives what the manifest says. */

@@ -12,8 +12,7 @@
 
 #define MAX_BYTES ((size_t)1 << 20)
 
-static const char *const files[] = {"model.h5", "config.yaml", "schema.yaml"};
-enum { N_FILES = sizeof files / sizeof *files };
+const char *const checkpoint_files[CHECKPOINT_N_FILES] = {"model.h5", "config.yaml", "schema.yaml"};
 
 /* The one text that a manifest has (not 0-terminated); the caller frees it with facet_memory_free. */
 static facet_status format(const json_t *manifest, char **text, size_t *n_bytes) {
@@ -47,11 +46,11 @@ static facet_status fill(json_t *manifest, const char *directory, double train_s
   FACET_TRY(set(manifest, "facet_checkpoint", json_integer(CHECKPOINT_VERSION)));
   FACET_TRY(set(manifest, "files", list));
   FACET_TRY(set(manifest, "train_seconds", json_real(train_seconds)));
-  for (int i = 0; i < N_FILES; i++) {
+  for (int i = 0; i < CHECKPOINT_N_FILES; i++) {
     int64_t n_bytes;
-    FACET_TRY(facet_path_format(path, "%s/%s", directory, files[i]));
+    FACET_TRY(facet_path_format(path, "%s/%s", directory, checkpoint_files[i]));
     FACET_TRY(facet_file_checksum(path, hex, &n_bytes));
-    FACET_TRY(set(list, files[i], json_pack("{s:I, s:s}", "bytes", (json_int_t)n_bytes, "xxh3_128", hex)));
+    FACET_TRY(set(list, checkpoint_files[i], json_pack("{s:I, s:s}", "bytes", (json_int_t)n_bytes, "xxh3_128", hex)));
   }
   FACET_TRY(make_checksum(manifest, hex));
   return set(manifest, "checksum", json_string(hex));
@@ -145,7 +144,8 @@ static double seconds_of(const json_t *manifest) {
 facet_status checkpoint_read_manifest(const char *path, double *train_seconds) {
   json_t *manifest;
   facet_status status = load(path, &manifest);
-  for (int i = 0; status == FACET_OK && i < N_FILES; i++) status = check_file(manifest, path, files[i]);
+  for (int i = 0; status == FACET_OK && i < CHECKPOINT_N_FILES; i++)
+    status = check_file(manifest, path, checkpoint_files[i]);
   if (status == FACET_OK) *train_seconds = seconds_of(manifest);
   json_decref(manifest);
   return status;

@@ -61,12 +61,11 @@ static facet_status print_state(hid_t file, const char *directory, FILE *out) {
 }
 
 static facet_status print_files(const char *directory, FILE *out) {
-  static const char *const names[] = {"model.h5", "config.yaml", "schema.yaml"};
   char path[FACET_PATH_MAX], text[256] = "";
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < CHECKPOINT_N_FILES; i++) {
     const size_t used = strlen(text);
-    FACET_TRY(facet_path_format(path, "%s/%s", directory, names[i]));
-    snprintf(text + used, sizeof text - used, "%s%s %s", i ? ", " : "", names[i],
+    FACET_TRY(facet_path_format(path, "%s/%s", directory, checkpoint_files[i]));
+    snprintf(text + used, sizeof text - used, "%s%s %s", i ? ", " : "", checkpoint_files[i],
              facet_format_bytes((double)inspect_file_bytes(path)));
   }
   inspect_field(out, "size", "%s: %s", facet_format_bytes((double)inspect_file_bytes(directory)), text);

@@ -248,8 +248,7 @@ facet_status facet_optimizer_update(facet_optimizer *optimizer, const facet_upda
   const double norm = gradient_norm(optimizer, update->gradient_scale), t = (double)(update->step + 1);
   *out_norm = norm;
   if (!isfinite(norm)) return describe_nonfinite(optimizer, norm);
-  const facet_step step = {.number = update->step + 1,
-                           .scale = update->gradient_scale,
+  const facet_step step = {.scale = update->gradient_scale,
                            .clip = options->clip_norm > 0 && norm > options->clip_norm ? options->clip_norm / norm : 1,
                            .rate = update->learning_rate,
                            .sparse_rate = update->sparse_learning_rate,

@@ -8,12 +8,11 @@
 /* One update's numbers. The gradient that is applied is clip · (scale · g + λ · w) = (clip · scale) · g + (clip · λ) · w, so
  * neither scaling, ℓ2 nor clipping needs a sweep of its own. */
 typedef struct facet_step {
-  int64_t number;        /* t = updates done before this one + 1 */
   double scale;          /* 1 / Σ w of the update */
   double clip;           /* 1, or clip_norm / norm */
   double rate;           /* dense learning rate */
   double sparse_rate;    /* of the tables */
-  double correct_m;      /* 1 / (1 − β1^t), Adam */
+  double correct_m;      /* 1 / (1 − β1^t), Adam; t = updates done before this one + 1 */
   double root_correct_v; /* 1 / √(1 − β2^t) */
 } facet_step;
 

@@ -218,8 +218,7 @@ static void judge(facet_trainer *t, double value) {
   const facet_train_options *train = &t->config->train;
   facet_train_state *state = &t->state;
   facet_plateau plateau = {state->plateau_factor, state->plateau_waiting};
-  t->improved = isnan(state->best_metric) ||
-                facet_metric_improves(train->monitor, value, state->best_metric, train->min_improvement);
+  t->improved = facet_metric_improves(train->monitor, value, state->best_metric, train->min_improvement);
   if (t->improved) {
     state->best_metric = value;
     state->best_step = state->step;

@@ -47,6 +47,7 @@ void facet_metrics_destroy(facet_metrics **metrics);
 /* Adds the samples with valid = 1. A non-finite logit is FACET_ERROR_NONFINITE. */
 facet_status facet_metrics_add(facet_metrics *metrics, int64_t n, const facet_real *logit, const facet_real *label,
                                const facet_real *weight, const facet_real *valid, const int64_t *group);
+/* Once: it ends the sorting, and nothing may be added after. */
 facet_status facet_metrics_compute(facet_metrics *metrics, facet_metrics_result *result);
 
 /* NULL-terminated: "auc", "gauc", "logloss", "ne", "calibration". */

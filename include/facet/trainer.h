@@ -1,4 +1,4 @@
-/* Training: the loop of DESIGN, one function that reads
+/* Training: the loop, one function (train in host/train/trainer.c) that reads
  *   next batch → forward → backward → update → log → evaluate → checkpoint. */
 #ifndef FACET_TRAINER_H
 #define FACET_TRAINER_H

@@ -1,7 +1,7 @@
 /* YAML documents with the line and column of every node (libyaml's document API behind one file).
  *
  * Mappings, sequences and scalars are read by typed accessors; each error names file, line, column, the value and
- * what was expected, and has status `facet_yaml_status(document)`: FACET_ERROR_USAGE for configurations,
+ * what was expected, and has the status that the document was loaded with: FACET_ERROR_USAGE for configurations,
  * FACET_ERROR_DATA for schemas. Anchors, aliases, tags, duplicate keys, keys that are not scalars, and several
  * documents in one file are errors. Numbers, true and false are plain scalars: "512" in quotes is text. */
 #ifndef FACET_YAML_H

@@ -76,31 +76,33 @@ static void unshuffle(const unsigned char *from, size_t stride, size_t n, size_t
     for (size_t i = 0; i < n; i++) out[i * element_bytes + b] = from[b * stride + i];
 }
 
-static bool inflate_chunk(const facet_chunk *chunk, unsigned char *out, size_t n_bytes) {
+static facet_status inflate_chunk(const facet_chunk *chunk, unsigned char *out, size_t n_bytes) {
   struct libdeflate_decompressor *decompressor = libdeflate_alloc_decompressor();
-  if (!decompressor) return false;
+  FACET_CHECK(decompressor, FACET_ERROR_INTERNAL, "cannot allocate a decompressor");
   const enum libdeflate_result result =
       libdeflate_zlib_decompress(decompressor, chunk->bytes, chunk->n_bytes, out, n_bytes, NULL);
   libdeflate_free_decompressor(decompressor);
-  return result == LIBDEFLATE_SUCCESS;
+  FACET_CHECK(result == LIBDEFLATE_SUCCESS, FACET_ERROR_DATA, "the compressed chunk cannot be decoded");
+  return FACET_OK;
 }
 
-bool facet_chunk_decode(const facet_chunk_format *format, const facet_chunk *chunk, int64_t n, void *out) {
+facet_status facet_chunk_decode(const facet_chunk_format *format, const facet_chunk *chunk, int64_t n, void *out) {
   const size_t n_bytes = (size_t)format->n_rows * format->row_bytes;
   const bool is_deflated = format->deflate >= 0 && !(chunk->skipped >> format->deflate & 1);
   const bool is_shuffled = format->shuffle >= 0 && !(chunk->skipped >> format->shuffle & 1);
   unsigned char *inflated = NULL;
-  bool is_good = is_deflated || chunk->n_bytes == n_bytes;
+  facet_status status = FACET_OK;
+  FACET_CHECK(is_deflated || chunk->n_bytes == n_bytes, FACET_ERROR_DATA, "the compressed chunk cannot be decoded");
   if (is_deflated) {
-    inflated = facet_memory_alloc(n_bytes, 1, "chunk of a column");
-    is_good = inflated && inflate_chunk(chunk, inflated, n_bytes);
+    FACET_TRY(FACET_ALLOC(inflated, n_bytes, "chunk of a column"));
+    status = inflate_chunk(chunk, inflated, n_bytes);
   }
   const unsigned char *data = is_deflated ? inflated : chunk->bytes;
-  if (is_good && is_shuffled)
+  if (status == FACET_OK && is_shuffled)
     unshuffle(data, n_bytes / format->element_bytes, (size_t)n * format->row_bytes / format->element_bytes,
               format->element_bytes, out);
-  else if (is_good)
+  else if (status == FACET_OK)
     memcpy(out, data, (size_t)n * format->row_bytes);
   facet_memory_free(inflated);
-  return is_good;
+  return status;
 }

@@ -158,10 +158,9 @@ static facet_status check_size(const facet_column *column) {
 static facet_status decode_block(const facet_column *column, int64_t first, int64_t n, void *data) {
   facet_chunk chunk = {0};
   facet_status status = facet_chunk_read(&column->format, column->dataset, first, &chunk);
-  if (status == FACET_OK && !facet_chunk_decode(&column->format, &chunk, n, data))
-    status = facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__,
-                             "%s: %s: rows %" PRId64 " to %" PRId64 ": the compressed chunk cannot be decoded",
-                             column->path, column->name, first, first + n - 1);
+  if (status == FACET_OK && facet_chunk_decode(&column->format, &chunk, n, data) != FACET_OK)
+    status =
+        facet_error_context("%s: %s: rows %" PRId64 " to %" PRId64, column->path, column->name, first, first + n - 1);
   facet_memory_free(chunk.bytes);
   return status;
 }

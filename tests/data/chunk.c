@@ -1,6 +1,7 @@
 /* Chunks decoded outside the library hold what the library reads. */
 #include "data/chunk.h"
 
+#include "facet/environment.h"
 #include "fixture.h"
 
 enum { N = 1000, CHUNK_ROWS = 192 }; /* the last chunk is cut */
@@ -60,8 +61,8 @@ static void expect_equal(const stored *s) {
     const int64_t n = N - first < CHUNK_ROWS ? N - first : CHUNK_ROWS;
     EXPECT_OK(facet_hdf5_dataset_read(dataset, s->type, first, n, expected));
     EXPECT_OK(facet_chunk_read(&format, dataset, first, &chunk));
-    cr_assert(facet_chunk_decode(&format, &chunk, n, found), "rows from %d: %d bytes, skipped %d", (int)first,
-              (int)chunk.n_bytes, (int)chunk.skipped);
+    cr_assert(facet_chunk_decode(&format, &chunk, n, found) == FACET_OK, "rows from %d: %d bytes, skipped %d",
+              (int)first, (int)chunk.n_bytes, (int)chunk.skipped);
     cr_assert(memcmp(found, expected, (size_t)n * format.row_bytes) == 0, "rows from %d", (int)first);
   }
   facet_memory_free(chunk.bytes);
@@ -130,11 +131,26 @@ Test(chunk, damaged_bytes_are_refused) {
   cr_assert(chunk.n_bytes > 20 && chunk.n_bytes < sizeof rows);
   for (size_t i = 2; i < chunk.n_bytes; i++) {
     chunk.bytes[i] ^= 0x10;
-    cr_assert(!facet_chunk_decode(&format, &chunk, CHUNK_ROWS, rows), "byte %d", (int)i);
+    cr_assert(facet_chunk_decode(&format, &chunk, CHUNK_ROWS, rows) == FACET_ERROR_DATA, "byte %d", (int)i);
     chunk.bytes[i] ^= 0x10;
   }
   chunk.n_bytes--;
-  cr_assert(!facet_chunk_decode(&format, &chunk, CHUNK_ROWS, rows), "a cut chunk");
+  cr_assert(facet_chunk_decode(&format, &chunk, CHUNK_ROWS, rows) == FACET_ERROR_DATA, "a cut chunk");
+  facet_memory_free(chunk.bytes);
+  destroy();
+}
+
+Test(chunk, short_memory_is_no_damage) {
+  const stored s = {.type = FACET_HDF5_INT32, .rank = 1, .deflate = true, .content = COUNTING};
+  create(&s);
+  const facet_chunk_format format = facet_chunk_describe(dataset, s.type);
+  facet_chunk chunk = {0};
+  int32_t rows[CHUNK_ROWS];
+  EXPECT_OK(facet_chunk_read(&format, dataset, 0, &chunk));
+  facet_environment environment = *facet_environment_get();
+  environment.fail_allocation = 1;
+  facet_environment_set(&environment);
+  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_chunk_decode(&format, &chunk, CHUNK_ROWS, rows), "cannot allocate 768 B");
   facet_memory_free(chunk.bytes);
   destroy();
 }

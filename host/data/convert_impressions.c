@@ -406,7 +406,6 @@ static facet_status read_key(impression_reader *it, const delimited_field *field
   out->group = out->row;
   if (it->impression >= 0 && !facet_text_int(fields[it->impression].text, &out->group))
     return convert_bad_row(it->self, it->text, impressions->impression, fields[it->impression].text, "an integer");
-  FACET_TRY(convert_raw_index(it->self->entities[CONVERT_USER].raw, it->text, user->text, user->n_bytes, &out->user));
   *is_good = true;
   return FACET_OK;
 }
@@ -426,13 +425,16 @@ static facet_status find_history(impression_reader *it, const delimited_field *f
 static facet_status read_impression(impression_reader *it, const delimited_field *fields, convert_impression *out) {
   bool is_good;
   FACET_TRY(read_key(it, fields, out, &is_good));
-  if (is_good) FACET_TRY(read_context(it, fields, &is_good));
-  if (is_good) FACET_TRY(read_shown(it, fields, out, &is_good));
   if (!is_good) return FACET_OK;
   if (out->time < it->self->impressions.log.time_from || out->time >= it->self->impressions.log.time_until) {
     it->self->counts.outside++;
     return FACET_OK;
   }
+  FACET_TRY(read_context(it, fields, &is_good));
+  if (is_good) FACET_TRY(read_shown(it, fields, out, &is_good));
+  if (!is_good) return FACET_OK;
+  FACET_TRY(convert_raw_index(it->self->entities[CONVERT_USER].raw, it->text, fields[it->user].text,
+                              fields[it->user].n_bytes, &out->user));
   if (out->n_shown == 0) {
     it->self->counts.nothing_shown++;
     return FACET_OK;

@@ -99,8 +99,8 @@ Test(convert_kinds, rows_outside_a_range_of_time_are_dropped) {
   converter_write("config.yaml", "convert: {name: test, min_history: 0}\nhistory: {items: kind}\n"
                                  "impressions: {file: log.tsv, user: user, time: time, shown: amount, time_from: 2,\n"
                                  "              time_until: 3}\n");
-  converter_write("log.tsv", "user\titem\ttime\tkind\tamount\nu1\t\t1\tb\tx-0\nu1\t\t2\tc\ty-1\nu1\t\t3\td\tz-0\n");
-  EXPECT_OK(converter_run("shown", ""));
+  converter_write("log.tsv", "user\titem\ttime\tkind\tamount\nu1\t\t1\tb\tx\nu1\t\t2\tc\ty-1\nu1\t\t3\td\tz-0\n");
+  EXPECT_OK(converter_run("shown", "")); /* the first row has no label, which is of no interest */
   converter_expect(converter_samples("shown", "train"), "u1 y=1 #1 @2: c\n");
   expect_report("1 kept as impressions\n             2 dropped: time outside impressions.time_from and time_until");
 }

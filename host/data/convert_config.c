@@ -218,15 +218,6 @@ static facet_status read_section(facet_yaml_node root, int section, const char *
   return facet_options_check(&named, facet_yaml_where(node.id ? node : root, where, sizeof where), values);
 }
 
-/* Of a feature or vocabulary: it becomes part of file names. */
-static facet_status check_name(facet_yaml_node node, const char *name) {
-  static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-  const size_t n_bytes = strlen(name);
-  if (n_bytes == 0 || n_bytes >= CONVERT_MAX_NAME || strspn(name, letters) != n_bytes)
-    return facet_yaml_fail(node, "name \"%s\": expected 1 to %d letters, digits, _ or -", name, CONVERT_MAX_NAME - 1);
-  return FACET_OK;
-}
-
 static facet_status read_attribute(facet_yaml_node columns, int64_t i, convert_attribute *attribute) {
   static const char *const reserved[] = {"label", "weight",  "time", "user_id", "item_id",
                                          "hour",  "weekday", "user", "item",    "impression"};
@@ -235,7 +226,7 @@ static facet_status read_attribute(facet_yaml_node columns, int64_t i, convert_a
   const char *name = facet_yaml_key(columns, i);
   FACET_TRY(facet_options_default(section, attribute));
   FACET_TRY(facet_options_read(section, facet_yaml_value(columns, i), NULL, attribute));
-  FACET_TRY(check_name(facet_yaml_key_node(columns, i), name));
+  FACET_TRY(facet_schema_check_name(facet_yaml_key_node(columns, i), name));
   for (size_t r = 0; r < n_reserved; r++)
     if (strcmp(name, reserved[r]) == 0)
       return facet_yaml_fail(facet_yaml_key_node(columns, i),
@@ -244,7 +235,7 @@ static facet_status read_attribute(facet_yaml_node columns, int64_t i, convert_a
   if (!attribute->column[0]) snprintf(attribute->column, sizeof attribute->column, "%s", name);
   if (!attribute->vocabulary[0]) snprintf(attribute->vocabulary, sizeof attribute->vocabulary, "%s", name);
   const facet_yaml_node vocabulary = facet_yaml_get(facet_yaml_value(columns, i), "vocabulary");
-  if (vocabulary.id) FACET_TRY(check_name(vocabulary, attribute->vocabulary));
+  if (vocabulary.id) FACET_TRY(facet_schema_check_name(vocabulary, attribute->vocabulary));
   for (size_t r = 0; r < n_reserved; r++)
     if (strcmp(attribute->vocabulary, reserved[r]) == 0)
       return facet_yaml_fail(vocabulary, "vocabulary name \"%s\" is taken; choose another", reserved[r]);

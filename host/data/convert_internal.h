@@ -3,6 +3,7 @@
 #define FACET_CONVERT_INTERNAL_H
 
 #include "data/delimited.h"
+#include "data/schema_text.h"
 #include "facet/convert.h"
 #include "facet/schema.h"
 #include "facet/shard.h"
@@ -10,7 +11,7 @@
 #include "facet/vocabulary.h"
 
 #define CONVERT_MAX_ATTRIBUTES 64
-#define CONVERT_MAX_NAME 64
+#define CONVERT_MAX_NAME (FACET_SCHEMA_MAX_NAME + 1) /* with the 0 byte */
 
 /* ---- configuration ------------------------------------------------------------------------------------------------ */
 

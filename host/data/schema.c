@@ -8,7 +8,6 @@
 #include "facet/memory.h"
 #include "facet/yaml.h"
 
-#define MAX_NAME 64
 #define MAX_WIDTH 65536
 
 static const char *const roles[] = {"label", "weight", "user", "item", "context", "behaviour", "group", "time"};
@@ -36,11 +35,18 @@ typedef struct reader {
   facet_yaml_node *node; /* [n_features] for the positions of errors */
 } reader;
 
-/* A name becomes part of file names and HDF5 paths. */
-static facet_status copy_name(reader *r, facet_yaml_node node, const char *name, const char **out) {
+facet_status facet_schema_check_name(facet_yaml_node node, const char *name) {
   const size_t n = strlen(name);
-  if (n == 0 || n > MAX_NAME || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n)
-    return facet_yaml_fail(node, "the name \"%s\" must have 1 to %d letters, digits, _ or -", name, MAX_NAME);
+  if (n == 0 || n > FACET_SCHEMA_MAX_NAME ||
+      strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n || !strcmp(name, "null") ||
+      !strcmp(name, "-"))
+    return facet_yaml_fail(node, "the name \"%s\" must have 1 to %d letters, digits, _ or -, and not be null or -",
+                           name, FACET_SCHEMA_MAX_NAME);
+  return FACET_OK;
+}
+
+static facet_status copy_name(reader *r, facet_yaml_node node, const char *name, const char **out) {
+  FACET_TRY(facet_schema_check_name(node, name));
   *out = facet_arena_strdup(r->schema->arena, name);
   return *out ? FACET_OK : FACET_ERROR_INTERNAL;
 }

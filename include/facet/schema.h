@@ -31,9 +31,9 @@
  *
  * A feature is stored with the sample or the event, unless `join` names a single-valued id feature of the same scope:
  * then its value is row `id` of column `column` (default: the feature's name) of the attribute table named like that
- * feature's vocabulary (tables.h5). Names have 1 to 64 letters, digits, _ or -. `embedding` (default: the vocabulary's
- * name) says which features share one embedding table; they must agree in vocabulary and width. A bag holds at most
- * `bag` values per sample or event. */
+ * feature's vocabulary (tables.h5). Names have 1 to 64 letters, digits, _ or - and are not null or -. `embedding`
+ * (default: the vocabulary's name) says which features share one embedding table; they must agree in vocabulary and
+ * width. A bag holds at most `bag` values per sample or event. */
 #ifndef FACET_SCHEMA_H
 #define FACET_SCHEMA_H
 

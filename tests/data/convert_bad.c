@@ -65,6 +65,7 @@ static const struct {
     {"kind: {vocabulary: item}", {"config.yaml:3:", "\"item\" is taken", ""}},
     {"kind: {vocabulary: ../kind}", {"config.yaml:3:", "\"../kind\"", "letters"}},
     {"\"a b\": {}", {"config.yaml:3:", "\"a b\"", "letters"}},
+    {"null: {column: kind}", {"config.yaml:3:", "\"null\"", "letters"}},
     {"price: {type: float, separator: comma}", {"config.yaml:3:", "\"price\" is a float", ""}},
     {"price: {type: float, missing: none}", {"config.yaml", "price", "\"none\", expected a finite number"}},
     {"price: {type: float, missing: 1e39}", {"config.yaml", "price", "\"1e39\", expected a finite number"}},
@@ -96,6 +97,8 @@ Test(convert_bad, set_options) {
   EXPECT_REFUSED(FACET_ERROR_USAGE, "negatives=many", "--set", "many", "integer");
   EXPECT_REFUSED(FACET_ERROR_USAGE, "negatives", "--set negatives", "key=value");
   EXPECT_REFUSED(FACET_ERROR_USAGE, "name=\"c:\\logs", "config.yaml", "the name \"\"c:\\logs\" must have");
+  EXPECT_REFUSED(FACET_ERROR_USAGE, "name=null", "config.yaml", "the name \"null\" must have");
+  EXPECT_REFUSED(FACET_ERROR_USAGE, "name=-", "config.yaml", "the name \"-\" must have");
   EXPECT_REFUSED(FACET_ERROR_USAGE, "interactions.file=x", "--set", "interactions.file");
 }
 

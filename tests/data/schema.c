@@ -109,6 +109,7 @@ Test(schema, errors_name_place_and_expectation) {
       {"price: {type: float}", "price: {type: float, column: item_id}", "both stored in column item_id"},
       {"vector: {", "history: {", "name of a sequence"},
       {"vector: {", "a/b: {", "must have 1 to 64 letters"},
+      {"vector: {", "null: {", "not be null or -"},
       {"price: {type: float}", "price: {role: time}", "2 features of role time"},
       {"price: {type: float}", "price: {role: label}", "time"},
       {"max_length: 4", "max_length: 0", "max_length"},

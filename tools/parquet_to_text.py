@@ -3,7 +3,8 @@
 
 A list becomes its values with the list separator between them. A missing value (null, and a float that is NaN) becomes
 an empty field, or an empty value of a list. Times become whole seconds since 1970 (UTC where they have no zone), dates
-too; true and false become 1 and 0. Text that holds a separator or a line break is an error with column and row.
+too; true and false become 1 and 0. Text that holds a separator or a line break is an error with column and row, and so is
+an empty field that would be alone on its line, which facet skips.
 
 Needs pyarrow (tools/requirements.txt). Memory is bounded by --rows rows of the file. Exit status: 2 usage, 3 data, 4 files."""
 import argparse
@@ -74,6 +75,9 @@ def write_rows(file, out, columns, separator, list_separator, batch_rows):
     for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
         texts = [column_text(batch.column(name), name, separator, list_separator, first_row) for name in columns]
         lines = compute.binary_join_element_wise(*texts, separator)
+        empty = compute.index(lines, "").as_py()
+        if empty >= 0:
+            raise Fault(3, f"column {columns[0]}, row {first_row + empty}: an empty value makes an empty line, which is no row; export another column beside it")
         out.write(("\n".join(lines.to_pylist()) + "\n").encode() if len(lines) > 0 else b"")
         first_row += len(batch)
     return first_row

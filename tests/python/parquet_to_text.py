@@ -95,6 +95,12 @@ with tempfile.TemporaryDirectory() as directory:
         pyarrow.parquet.write_table(pyarrow.table({"x": column}), root / f"{name}.parquet")
         done = run(root / f"{name}.parquet", root / "bad.tsv", expect=3)
         assert f"{name}.parquet: {text}" in done.stderr, done.stderr
+    pyarrow.parquet.write_table(pyarrow.table({"x": ["a", "b", None], "y": [1, None, 3]}), root / "null.parquet")
+    for column, row in (("x", 2), ("y", 1)):
+        done = run(root / "null.parquet", root / "bad.tsv", "--columns", column, "--rows", 2, expect=3)
+        assert f"null.parquet: column {column}, row {row}: an empty value makes an empty line" in done.stderr, done.stderr
+    run(root / "null.parquet", root / "two.tsv")
+    expect_text(root / "two.tsv", "x\ty\na\t1\nb\t\n\t3\n")
     done = run(root / "history.parquet", root / "bad.tsv", "--columns", "user,pst", expect=2)
     assert "has no column pst; it has user, past, at, read" in done.stderr, done.stderr
     run(root / "history.parquet", root / "bad.tsv", "--list-separator", "tab", expect=2)

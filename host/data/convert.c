@@ -9,43 +9,18 @@
 #include "facet/log.h"
 #include "facet/memory.h"
 
-static facet_status create_directories(conversion *self) {
-  static const char *const names[] = {"train", "valid", "test", "vocab"};
-  char path[FACET_PATH_MAX];
-  for (int i = 0; i < 4; i++) {
-    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, names[i]));
-    FACET_TRY(facet_directory_create(path));
-  }
-  return FACET_OK;
-}
-
 static facet_status save_vocabulary(const conversion *self, const facet_vocabulary *vocabulary) {
   char path[FACET_PATH_MAX];
   FACET_TRY(facet_path_format(path, "%s/vocab/%s.h5", self->directory, facet_vocabulary_name(vocabulary)));
   return facet_vocabulary_save(vocabulary, path);
 }
 
-/* Hours 0 … 23, weekdays 0 (Monday) … 6. */
-static facet_status save_numbers(const conversion *self, const char *name, int n) {
-  facet_vocabulary *vocabulary;
-  FACET_TRY(facet_vocabulary_create(name, &vocabulary));
-  facet_status status = FACET_OK;
-  for (int i = 0; status == FACET_OK && i < n; i++) {
-    char token[16];
-    int64_t id;
-    status = facet_vocabulary_add(vocabulary, token, (size_t)snprintf(token, sizeof token, "%d", i), &id);
-  }
-  if (status == FACET_OK) status = save_vocabulary(self, vocabulary);
-  facet_vocabulary_destroy(&vocabulary);
-  return status;
-}
-
 static facet_status save_vocabularies(const conversion *self) {
   for (int e = 0; e < CONVERT_N_ENTITIES; e++) FACET_TRY(save_vocabulary(self, self->entities[e].final));
   for (int i = 0; i < self->n_vocabularies; i++) FACET_TRY(save_vocabulary(self, self->vocabularies[i].vocabulary));
-  if (self->options.hour) FACET_TRY(save_numbers(self, "hour", 24));
-  if (self->options.weekday) FACET_TRY(save_numbers(self, "weekday", 7));
-  return FACET_OK;
+  if (self->options.hour) FACET_TRY(dataset_save_numbers(self->directory, "hour", "", 0, CONVERT_N_HOURS));
+  if (!self->options.weekday) return FACET_OK;
+  return dataset_save_numbers(self->directory, "weekday", "", 0, CONVERT_N_WEEKDAYS); /* 0 is Monday */
 }
 
 static void report_dropped(FILE *report, int64_t n, const char *reason) {
@@ -95,7 +70,6 @@ static void report_impressions(const conversion *self, FILE *out) {
 }
 
 static void report_samples(const conversion *self, FILE *out) {
-  static const char *const names[CONVERT_N_SPLITS] = {"train", "valid", "test"};
   const convert_counts *c = &self->counts;
   if (facet_sorter_n_runs(self->sorter) > 0)
     fprintf(out, "%lld sorted runs were spilled to disk (convert.memory_mb)\n",
@@ -103,10 +77,12 @@ static void report_samples(const conversion *self, FILE *out) {
   for (int e = 0; e < CONVERT_N_ENTITIES; e++)
     fprintf(out, "%-8s %12lld with an id\n", e == CONVERT_USER ? "users" : "items",
             (long long)facet_vocabulary_size(self->entities[e].final) - FACET_ID_FIRST);
-  for (int s = 0; s < CONVERT_N_SPLITS; s++)
-    fprintf(out, "%-8s %12lld samples, %lld positive, %lld history events, %lld part%s\n", names[s],
-            (long long)c->samples[s], (long long)c->positives[s], (long long)c->events[s], (long long)c->parts[s],
-            c->parts[s] == 1 ? "" : "s");
+  for (int s = 0; s < N_SPLITS; s++) {
+    const split_writer *split = &self->splits[s];
+    fprintf(out, "%-8s %12lld samples, %lld positive, %lld history events, %lld part%s\n", split_names[s],
+            (long long)split->n_samples_total, (long long)c->positives[s], (long long)split->n_events_total,
+            (long long)split->n_parts, split->n_parts == 1 ? "" : "s");
+  }
   if (c->no_history > 0)
     fprintf(out, "%lld events have fewer than %lld before them and are history only (convert.min_history)\n",
             (long long)c->no_history, (long long)self->options.min_history);
@@ -120,9 +96,8 @@ static void report_samples(const conversion *self, FILE *out) {
 /* An empty split has no directory. */
 static facet_status remove_empty_splits(const conversion *self) {
   char path[FACET_PATH_MAX];
-  static const char *const names[] = {"valid", "test"};
-  for (int i = 0; i < 2; i++) {
-    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, names[i]));
+  for (int split = SPLIT_VALID; split < N_SPLITS; split++) {
+    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, split_names[split]));
     FACET_CHECK(rmdir(path) == 0 || errno == ENOENT || errno == ENOTEMPTY || errno == EEXIST, FACET_ERROR_IO,
                 "cannot remove directory %s: %s", path, strerror(errno));
   }
@@ -136,7 +111,7 @@ static facet_status read_log(conversion *self) {
 }
 
 static facet_status check_training_samples(const conversion *self) {
-  if (self->counts.samples[CONVERT_TRAIN] > 0) return FACET_OK;
+  if (self->splits[SPLIT_TRAIN].n_samples_total > 0) return FACET_OK;
   FACET_CHECK(!self->has_impressions, FACET_ERROR_DATA,
               "%s gives no training sample: %lld impressions are read, %lld of them have too short a history",
               self->impressions.log.file, (long long)self->counts.kept, (long long)self->counts.short_history);
@@ -146,7 +121,7 @@ static facet_status check_training_samples(const conversion *self) {
 
 static facet_status run(conversion *self) {
   convert_tables *tables = NULL;
-  FACET_TRY(create_directories(self));
+  FACET_TRY(dataset_create_directories(self->directory));
   FACET_TRY(read_log(self));
   FACET_TRY(convert_assign_ids(self));
   facet_status status = convert_read_tables(self, &tables);
@@ -177,6 +152,7 @@ static void close_conversion(conversion *self) {
   convert_close_fields(&self->context);
   convert_close_fields(&self->event_fields);
   convert_destroy_impressions(self);
+  for (int split = 0; split < N_SPLITS; split++) facet_shard_writer_destroy(&self->splits[split].part);
   facet_sorter_destroy(&self->sorter);
   facet_vocabulary_destroy(&self->kinds);
   facet_memory_free(self->log.fields);

@@ -491,10 +491,10 @@ static facet_status read_impression_file(impression_reader *it, const char *name
 static facet_status read_files(impression_reader *it) {
   const convert_impressions *impressions = &it->self->impressions;
   const convert_history *history = &it->self->history;
-  const char *const files[CONVERT_N_SPLITS] = {impressions->log.file, impressions->valid_file, impressions->test_file};
-  const char *const lists[CONVERT_N_SPLITS] = {history->log.file, history->valid_file, history->test_file};
+  const char *const files[N_SPLITS] = {impressions->log.file, impressions->valid_file, impressions->test_file};
+  const char *const lists[N_SPLITS] = {history->log.file, history->valid_file, history->test_file};
   const char *present = ""; /* file of the histories that have been read last */
-  for (int split = 0; split < CONVERT_N_SPLITS; split++) {
+  for (int split = 0; split < N_SPLITS; split++) {
     const char *wanted = lists[split][0] ? lists[split] : history->log.file;
     if (!files[split][0]) continue;
     if (strcmp(wanted, present) != 0) FACET_TRY(read_history_file(it, wanted));

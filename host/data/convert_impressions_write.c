@@ -24,7 +24,7 @@ typedef struct impression_walk { /* over the sorted impressions */
   size_t data_capacity, history_capacity;
   int64_t history_offset; /* of what `history` holds; −1: nothing */
   int32_t n_history;
-  history_tail tails[CONVERT_N_SPLITS];
+  history_tail tails[N_SPLITS];
 } impression_walk;
 
 typedef struct impression_view { /* an impression with its lists */
@@ -55,7 +55,7 @@ static void end(impression_walk *walk) {
   facet_memory_free(walk->rows);
   facet_memory_free(walk->data);
   facet_memory_free(walk->history);
-  for (int split = 0; split < CONVERT_N_SPLITS; split++) facet_memory_free(walk->tails[split].events);
+  for (int split = 0; split < N_SPLITS; split++) facet_memory_free(walk->tails[split].events);
 }
 
 /* By file: as read. By time: the limits decide. By user: the last impression is test, the one before it validation,
@@ -64,15 +64,15 @@ static int split_of(const impression_walk *walk, int64_t i) {
   const conversion *self = walk->self;
   if (self->impressions.valid_file[0] || self->impressions.test_file[0]) return walk->rows[i].split;
   if (self->options.split == CONVERT_SPLIT_TIME) return convert_split_of_time(self, walk->rows[i].time);
-  if (walk->n_rows < CONVERT_N_SPLITS || i < walk->n_rows - 2) return CONVERT_TRAIN;
-  return i == walk->n_rows - 2 ? CONVERT_VALID : CONVERT_TEST;
+  if (walk->n_rows < N_SPLITS || i < walk->n_rows - 2) return SPLIT_TRAIN;
+  return i == walk->n_rows - 2 ? SPLIT_VALID : SPLIT_TEST;
 }
 
 static facet_status next_user(impression_walk *walk, bool *has_user) {
   const int32_t user = walk->pending.user;
   *has_user = walk->has_pending;
   walk->n_rows = 0;
-  for (int split = 0; split < CONVERT_N_SPLITS; split++) walk->tails[split].n = 0;
+  for (int split = 0; split < N_SPLITS; split++) walk->tails[split].n = 0;
   while (walk->has_pending && walk->pending.user == user) {
     FACET_TRY(FACET_GROW(walk->rows, walk->rows_capacity, walk->n_rows + 1, "a user's impressions"));
     walk->rows[walk->n_rows++] = walk->pending;
@@ -167,7 +167,7 @@ static facet_status count_impressions(impression_walk *walk) {
     for (int64_t i = 0; has_user && i < walk->n_rows; i++) {
       impression_view view;
       bool is_used;
-      if (walk->rows[i].split != CONVERT_TRAIN) continue;
+      if (walk->rows[i].split != SPLIT_TRAIN) continue;
       FACET_TRY(view_impression(walk, i, &view, &is_used, &ignored));
       if (is_used) count_impression(walk, &view);
     }
@@ -189,7 +189,6 @@ facet_status convert_count_impressions(conversion *self) {
 
 typedef struct impression_writer {
   impression_walk walk;
-  convert_part parts[CONVERT_N_SPLITS];
   int label, time, group, user, item, hour, weekday, event_item, event_time; /* features; −1: none */
   int32_t *ids;                                                              /* scratch of a column */
   int64_t *longs;
@@ -251,29 +250,28 @@ static facet_status append_context(impression_writer *self, facet_shard_writer *
 }
 
 /* The events that are not shared join the part; every item shown has the same window. */
-static facet_status append_history(impression_writer *self, convert_part *part, const impression_view *view) {
+static facet_status append_history(impression_writer *self, split_writer *split, const impression_view *view) {
   conversion *convert = self->walk.self;
   const int width = self->walk.log->event_words;
   const int64_t n_shown = view->row->n_shown, n_new = view->n_events - view->n_shared,
-                start = part->n_events - view->n_shared;
+                start = split->n_events - view->n_shared;
   const int32_t *events = view->events + view->n_shared * width;
   for (int64_t k = 0; k < n_shown; k++) {
     self->longs[k] = start;
     self->ids[k] = (int32_t)view->n_events;
   }
-  FACET_TRY(facet_shard_append_windows(part->writer, 0, self->longs, self->ids, n_shown));
+  FACET_TRY(facet_shard_append_windows(split->part, 0, self->longs, self->ids, n_shown));
   for (int64_t t = 0; t < n_new; t++) self->ids[t] = convert->entities[CONVERT_ITEM].final_id[events[t * width]];
-  FACET_TRY(facet_shard_append_ids(part->writer, self->event_item, self->ids, n_new));
+  FACET_TRY(facet_shard_append_ids(split->part, self->event_item, self->ids, n_new));
   if (self->event_time >= 0) {
     for (int64_t t = 0; t < n_new; t++)
       memcpy(&self->longs[t], &events[t * width + CONVERT_EVENT_TIME], sizeof *self->longs);
-    FACET_TRY(facet_shard_append_int64s(part->writer, self->event_time, self->longs, n_new));
+    FACET_TRY(facet_shard_append_int64s(split->part, self->event_time, self->longs, n_new));
   }
   for (int f = 0; f < convert->event_fields.n; f++)
-    FACET_TRY(convert_append_field(part->writer, &convert->event_fields.field[f],
+    FACET_TRY(convert_append_field(split->part, &convert->event_fields.field[f],
                                    events + convert_event_field_position(convert, f), width, n_new, self->ids));
-  part->n_events += n_new;
-  convert->counts.events[view->row->split] += n_new;
+  split->n_events += n_new;
   return FACET_OK;
 }
 
@@ -281,21 +279,21 @@ static facet_status write_impression(impression_writer *self, const impression_v
   conversion *convert = self->walk.self;
   const convert_impression *row = view->row;
   const int64_t n = row->n_shown, n_most = n > view->n_events ? n : view->n_events;
-  convert_part *part = &self->parts[row->split];
+  split_writer *split = &convert->splits[row->split];
   FACET_TRY(FACET_GROW(self->ids, self->ids_capacity, n_most, "samples of an impression"));
   FACET_TRY(FACET_GROW(self->longs, self->longs_capacity, n_most, "samples of an impression"));
-  FACET_TRY(convert_open_part(convert, row->split, part));
-  FACET_TRY(append_labels(self, part->writer, view));
-  FACET_TRY(append_int64(self, part->writer, self->time, row->time, n));
-  if (self->group >= 0) FACET_TRY(append_int64(self, part->writer, self->group, row->group, n));
+  FACET_TRY(split_open_part(split, row->split, convert->schema, convert->directory, convert->options.compress));
+  facet_shard_writer *part = split->part;
+  FACET_TRY(append_labels(self, part, view));
+  FACET_TRY(append_int64(self, part, self->time, row->time, n));
+  if (self->group >= 0) FACET_TRY(append_int64(self, part, self->group, row->group, n));
   const int32_t user_id = convert->entities[CONVERT_USER].final_id[row->user];
   convert->counts.unknown_users += user_id == FACET_ID_UNKNOWN ? n : 0;
-  FACET_TRY(append_id(self, part->writer, self->user, user_id, n));
-  FACET_TRY(append_items(self, part->writer, view));
-  FACET_TRY(append_context(self, part->writer, view));
-  FACET_TRY(append_history(self, part, view));
-  part->n_samples += n;
-  convert->counts.samples[row->split] += n;
+  FACET_TRY(append_id(self, part, self->user, user_id, n));
+  FACET_TRY(append_items(self, part, view));
+  FACET_TRY(append_context(self, part, view));
+  FACET_TRY(append_history(self, split, view));
+  split->n_samples += n;
   return FACET_OK;
 }
 
@@ -314,9 +312,9 @@ static facet_status write_users(impression_writer *self) {
       FACET_TRY(view_impression(walk, i, &view, &is_used, &convert->counts));
       if (is_used) FACET_TRY(write_impression(self, &view));
     }
-    for (int split = 0; split < CONVERT_N_SPLITS; split++)
-      if (!has_user || self->parts[split].n_samples >= convert->options.part_samples)
-        FACET_TRY(convert_close_part(&self->parts[split]));
+    for (int split = 0; split < N_SPLITS; split++)
+      if (!has_user || convert->splits[split].n_samples >= convert->options.part_samples)
+        FACET_TRY(split_close_part(&convert->splits[split]));
     facet_progress_update(&progress, n_done += walk->n_rows, NULL);
   }
   facet_progress_finish(&progress, n_done, NULL);
@@ -329,7 +327,6 @@ facet_status convert_write_impressions(conversion *self) {
   find_features(&writer);
   if (status == FACET_OK) status = write_users(&writer);
   end(&writer.walk);
-  for (int split = 0; split < CONVERT_N_SPLITS; split++) facet_shard_writer_destroy(&writer.parts[split].writer);
   facet_memory_free(writer.ids);
   facet_memory_free(writer.longs);
   return status;

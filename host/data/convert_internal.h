@@ -2,11 +2,11 @@
 #ifndef FACET_CONVERT_INTERNAL_H
 #define FACET_CONVERT_INTERNAL_H
 
+#include "data/dataset_writer.h"
 #include "data/delimited.h"
 #include "data/schema_text.h"
 #include "facet/convert.h"
 #include "facet/schema.h"
-#include "facet/shard.h"
 #include "facet/sort.h"
 #include "facet/vocabulary.h"
 
@@ -101,7 +101,6 @@ typedef struct convert_fields {
 } convert_fields;
 
 enum { CONVERT_USER, CONVERT_ITEM, CONVERT_N_ENTITIES };
-enum { CONVERT_TRAIN, CONVERT_VALID, CONVERT_TEST, CONVERT_N_SPLITS };
 
 /* ---- state of a conversion ------------------------------------------------------------------------------------------ */
 
@@ -115,8 +114,8 @@ typedef struct convert_event { /* a row of the log, sorted by (user, time, row);
 typedef struct convert_counts {
   int64_t rows, kept;
   int64_t below_rating, other_kind, outside, bad, duplicates, short_users, short_user_rows,
-      no_history; /* dropped, by reason */
-  int64_t samples[CONVERT_N_SPLITS], positives[CONVERT_N_SPLITS], events[CONVERT_N_SPLITS], parts[CONVERT_N_SPLITS];
+      no_history;                       /* dropped, by reason */
+  int64_t positives[N_SPLITS];          /* samples */
   int64_t unknown_users, unknown_items; /* samples whose user or item is not in the vocabulary */
   int64_t no_negative;                  /* negatives that could not be drawn */
   /* of impressions: */
@@ -166,6 +165,7 @@ typedef struct conversion {
   int n_vocabularies; /* of attributes and fields, named when the configuration is read, opened with the tables */
   convert_attribute_vocabulary vocabularies[4 * CONVERT_MAX_ATTRIBUTES];
   facet_schema *schema;
+  split_writer splits[N_SPLITS];
   convert_counts counts;
 } conversion;
 
@@ -247,14 +247,9 @@ facet_status convert_make_schema(conversion *self);
 /* Draws negatives and writes the shards of all splits. */
 facet_status convert_write_samples(conversion *self);
 
-typedef struct convert_part { /* the part of a split that is being written */
-  facet_shard_writer *writer; /* NULL: none is open */
-  int64_t n_samples, n_events;
-} convert_part;
+#define CONVERT_N_HOURS 24
+#define CONVERT_N_WEEKDAYS 7
 
-/* Opens the next part of the split unless one is open. */
-facet_status convert_open_part(conversion *self, int split, convert_part *part);
-facet_status convert_close_part(convert_part *part);
 /* Ids of the context features of a time. */
 int32_t convert_hour_id(int64_t time);
 int32_t convert_weekday_id(int64_t time);

@@ -1,19 +1,13 @@
 /* The schema of a conversion. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/text.h"
 #include "data/convert_internal.h"
 
-#define N_HOURS 24
-#define N_WEEKDAYS 7
-
 int32_t convert_hour_id(int64_t time) {
-  return FACET_ID_FIRST + (int32_t)(time / 3600 % N_HOURS);
+  return FACET_ID_FIRST + (int32_t)(time / 3600 % CONVERT_N_HOURS);
 }
 
 int32_t convert_weekday_id(int64_t time) { /* 1970-01-01 was a Thursday; 0 is Monday */
-  return FACET_ID_FIRST + (int32_t)((time / 86400 + 3) % N_WEEKDAYS);
+  return FACET_ID_FIRST + (int32_t)((time / 86400 + 3) % CONVERT_N_WEEKDAYS);
 }
 
 static int64_t vocabulary_size(const facet_vocabulary *vocabulary) {
@@ -44,7 +38,8 @@ static void print_fields(FILE *text, const char *indent, const char *role, const
   for (int i = 0; i < fields->n; i++) print_attribute(text, indent, role, NULL, fields->field[i].attribute);
 }
 
-static void print_schema(const conversion *self, FILE *text) {
+static void print_schema(const void *context, FILE *text) {
+  const conversion *self = context;
   const convert_options *o = &self->options;
   const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
   char name[FACET_OPTION_MAX_YAML];
@@ -55,8 +50,8 @@ static void print_schema(const conversion *self, FILE *text) {
   for (int i = 0; i < self->n_vocabularies; i++)
     fprintf(text, "  %s: {size: %lld}\n", self->vocabularies[i].name,
             (long long)vocabulary_size(self->vocabularies[i].vocabulary));
-  if (o->hour) fprintf(text, "  hour: {size: %d}\n", N_HOURS + FACET_ID_FIRST);
-  if (o->weekday) fprintf(text, "  weekday: {size: %d}\n", N_WEEKDAYS + FACET_ID_FIRST);
+  if (o->hour) fprintf(text, "  hour: {size: %d}\n", CONVERT_N_HOURS + FACET_ID_FIRST);
+  if (o->weekday) fprintf(text, "  weekday: {size: %d}\n", CONVERT_N_WEEKDAYS + FACET_ID_FIRST);
   fputs("features:\n  label: {role: label}\n  time: {role: time}\n", text);
   if (self->has_impressions && self->impressions.group == CONVERT_GROUP_IMPRESSION)
     fputs("  impression: {role: group}\n", text);
@@ -74,22 +69,9 @@ static void print_schema(const conversion *self, FILE *text) {
   if (!self->has_impressions || self->history.log.time[0]) fputs("      time: {role: time}\n", text);
 }
 
-static facet_status parse_schema(const conversion *self, facet_schema **schema) {
-  char *text = NULL;
-  size_t n_bytes;
-  *schema = NULL;
-  FILE *stream = open_memstream(&text, &n_bytes);
-  FACET_CHECK(stream, FACET_ERROR_INTERNAL, "cannot allocate the schema's text");
-  print_schema(self, stream);
-  facet_status status = facet_stream_close(&stream, "the schema's text");
-  if (status == FACET_OK) status = facet_schema_parse("schema of the conversion", text, schema);
-  free(text);
-  return status;
-}
-
 facet_status convert_check_schema(const conversion *self) {
   facet_schema *schema;
-  const facet_status status = parse_schema(self, &schema);
+  const facet_status status = facet_schema_make("schema of the conversion", print_schema, self, &schema);
   facet_schema_destroy(&schema);
   if (status != FACET_ERROR_DATA) return status;
   const facet_error error = *facet_error_get();
@@ -106,7 +88,7 @@ static void find_fields(const conversion *self, const char *scope, convert_field
 
 facet_status convert_make_schema(conversion *self) {
   char path[FACET_PATH_MAX];
-  FACET_TRY(parse_schema(self, &self->schema));
+  FACET_TRY(facet_schema_make("schema of the conversion", print_schema, self, &self->schema));
   find_fields(self, "", &self->context);
   find_fields(self, "history.", &self->event_fields);
   FACET_TRY(facet_path_format(path, "%s/schema.yaml", self->directory));

@@ -70,7 +70,7 @@ static facet_status read_user(conversion *self, convert_counts *counts) {
 }
 
 int convert_split_of_time(const conversion *self, int64_t time) {
-  return time < self->valid_from ? CONVERT_TRAIN : time < self->test_from ? CONVERT_VALID : CONVERT_TEST;
+  return time < self->valid_from ? SPLIT_TRAIN : time < self->test_from ? SPLIT_VALID : SPLIT_TEST;
 }
 
 /* Where validation and test begin: the last sample but one and the last, where a sample with enough history is left for
@@ -96,9 +96,9 @@ static facet_status split_user(conversion *self) {
   for (int64_t t = 0; t < log->n_events; t++)
     log->split[t] =
         (int8_t)(self->options.split == CONVERT_SPLIT_TIME ? convert_split_of_time(self, log->events[t].time)
-                 : t < valid                               ? CONVERT_TRAIN
-                 : t < test                                ? CONVERT_VALID
-                                                           : CONVERT_TEST);
+                 : t < valid                               ? SPLIT_TRAIN
+                 : t < test                                ? SPLIT_VALID
+                                                           : SPLIT_TEST);
   return FACET_OK;
 }
 
@@ -207,7 +207,7 @@ static facet_status count_training_events(conversion *self) {
   while (has_user) {
     FACET_TRY(convert_next_user(self, &self->counts, &has_user));
     for (int64_t t = 0; has_user && t < self->log.n_events; t++) {
-      if (self->log.split[t] != CONVERT_TRAIN) continue;
+      if (self->log.split[t] != SPLIT_TRAIN) continue;
       users->train_count[self->log.events[t].user]++;
       items->train_count[self->log.events[t].item]++;
       for (int f = 0; f < self->event_fields.n; f++)

@@ -10,8 +10,6 @@
 
 #define MAX_ATTEMPTS 10000 /* draws of one negative before it is given up and counted */
 
-static const char *const split_names[CONVERT_N_SPLITS] = {"train", "valid", "test"};
-
 /* ---- negatives --------------------------------------------------------------------------------------------------------- */
 
 typedef struct negative_sampler {
@@ -128,19 +126,18 @@ static facet_status make_samples(conversion *self, const negative_sampler *sampl
   return FACET_OK;
 }
 
-static facet_status append_ids(conversion *self, convert_part *split, const char *feature, const sample_block *block) {
-  return facet_shard_append_ids(split->writer, facet_schema_feature(self->schema, feature), block->ids, block->n);
+static facet_status append_ids(conversion *self, split_writer *split, const char *feature, const sample_block *block) {
+  return facet_shard_append_ids(split->part, facet_schema_feature(self->schema, feature), block->ids, block->n);
 }
 
-static facet_status append_samples(conversion *self, convert_part *split, sample_block *block) {
+static facet_status append_samples(conversion *self, split_writer *split, sample_block *block) {
   const convert_entity *users = &self->entities[CONVERT_USER], *items = &self->entities[CONVERT_ITEM];
   const convert_log *log = &self->log;
   const int32_t user_id = users->final_id[log->events[0].user];
   FACET_TRY(
-      facet_shard_append_floats(split->writer, facet_schema_feature(self->schema, "label"), block->label, block->n));
+      facet_shard_append_floats(split->part, facet_schema_feature(self->schema, "label"), block->label, block->n));
   for (int64_t i = 0; i < block->n; i++) block->longs[i] = log->events[block->event[i]].time;
-  FACET_TRY(
-      facet_shard_append_int64s(split->writer, facet_schema_feature(self->schema, "time"), block->longs, block->n));
+  FACET_TRY(facet_shard_append_int64s(split->part, facet_schema_feature(self->schema, "time"), block->longs, block->n));
   for (int64_t i = 0; i < block->n; i++) {
     block->ids[i] = user_id;
     self->counts.unknown_users += user_id == FACET_ID_UNKNOWN;
@@ -161,7 +158,7 @@ static facet_status append_samples(conversion *self, convert_part *split, sample
 }
 
 /* Windows end before their target; the events from the first window's start to the last target are stored once. */
-static facet_status append_history(conversion *self, convert_part *split, int which, sample_block *block) {
+static facet_status append_history(conversion *self, split_writer *split, sample_block *block) {
   const convert_log *log = &self->log;
   const int64_t max_length = self->options.max_length;
   const int64_t first = block->event[0] > max_length ? block->event[0] - max_length : 0,
@@ -171,57 +168,37 @@ static facet_status append_history(conversion *self, convert_part *split, int wh
     block->ids[i] = (int32_t)length;
     block->longs[i] = split->n_events + t - length - first;
   }
-  FACET_TRY(facet_shard_append_windows(split->writer, 0, block->longs, block->ids, block->n));
+  FACET_TRY(facet_shard_append_windows(split->part, 0, block->longs, block->ids, block->n));
   for (int64_t t = 0; t < n_events; t++) {
     block->ids[t] = self->entities[CONVERT_ITEM].final_id[log->events[first + t].item];
     block->longs[t] = log->events[first + t].time;
   }
-  FACET_TRY(facet_shard_append_ids(split->writer, facet_schema_feature(self->schema, "history.item_id"), block->ids,
-                                   n_events));
-  FACET_TRY(facet_shard_append_int64s(split->writer, facet_schema_feature(self->schema, "history.time"), block->longs,
+  FACET_TRY(
+      facet_shard_append_ids(split->part, facet_schema_feature(self->schema, "history.item_id"), block->ids, n_events));
+  FACET_TRY(facet_shard_append_int64s(split->part, facet_schema_feature(self->schema, "history.time"), block->longs,
                                       n_events));
   const convert_fields *fields = &self->event_fields;
   for (int f = 0; f < fields->n; f++)
-    FACET_TRY(convert_append_field(split->writer, &fields->field[f], log->fields + first * fields->n + f, fields->n,
+    FACET_TRY(convert_append_field(split->part, &fields->field[f], log->fields + first * fields->n + f, fields->n,
                                    n_events, block->ids));
   split->n_events += n_events;
-  self->counts.events[which] += n_events;
   return FACET_OK;
 }
 
-facet_status convert_open_part(conversion *self, int split, convert_part *part) {
-  char path[FACET_PATH_MAX];
-  const facet_shard_layout layout = {.compress = self->options.compress};
-  if (part->writer) return FACET_OK;
-  FACET_TRY(facet_path_format(path, "%s/%s/part-%05lld.h5", self->directory, split_names[split],
-                              (long long)self->counts.parts[split]++));
-  return facet_shard_writer_create(self->schema, path, layout, &part->writer);
-}
-
-facet_status convert_close_part(convert_part *part) {
-  int64_t n_samples;
-  if (!part->writer) return FACET_OK;
-  FACET_TRY(facet_shard_writer_finish(part->writer, &n_samples));
-  facet_shard_writer_destroy(&part->writer);
-  part->n_samples = part->n_events = 0;
-  return FACET_OK;
-}
-
-static facet_status write_user_split(conversion *self, convert_part *split, int which, sample_block *block) {
+static facet_status write_user_split(conversion *self, int which, sample_block *block) {
+  split_writer *split = &self->splits[which];
   if (block->n == 0) return FACET_OK;
-  FACET_TRY(convert_open_part(self, which, split));
+  FACET_TRY(split_open_part(split, which, self->schema, self->directory, self->options.compress));
   const int64_t n = block->n > self->log.n_events ? block->n : self->log.n_events;
   FACET_TRY(FACET_GROW(block->ids, block->ids_capacity, n, "samples of a user"));
   FACET_TRY(FACET_GROW(block->longs, block->longs_capacity, n, "samples of a user"));
   FACET_TRY(append_samples(self, split, block));
-  FACET_TRY(append_history(self, split, which, block));
+  FACET_TRY(append_history(self, split, block));
   split->n_samples += block->n;
-  self->counts.samples[which] += block->n;
-  return split->n_samples >= self->options.part_samples ? convert_close_part(split) : FACET_OK;
+  return split->n_samples >= self->options.part_samples ? split_close_part(split) : FACET_OK;
 }
 
-static facet_status write_users(conversion *self, const negative_sampler *sampler, convert_part *splits,
-                                sample_block *block) {
+static facet_status write_users(conversion *self, const negative_sampler *sampler, sample_block *block) {
   convert_counts ignored = {0}; /* drops were counted when ids were given */
   facet_progress progress;
   bool has_user = true;
@@ -229,25 +206,23 @@ static facet_status write_users(conversion *self, const negative_sampler *sample
   FACET_TRY(convert_first_user(self));
   while (has_user) {
     FACET_TRY(convert_next_user(self, &ignored, &has_user));
-    for (int which = 0; has_user && which < CONVERT_N_SPLITS; which++) {
+    for (int which = 0; has_user && which < N_SPLITS; which++) {
       FACET_TRY(make_samples(self, sampler, which, block));
-      FACET_TRY(write_user_split(self, &splits[which], which, block));
+      FACET_TRY(write_user_split(self, which, block));
     }
     facet_progress_update(&progress, ignored.kept, NULL);
   }
   facet_progress_finish(&progress, ignored.kept, NULL);
-  for (int which = 0; which < CONVERT_N_SPLITS; which++) FACET_TRY(convert_close_part(&splits[which]));
+  for (int which = 0; which < N_SPLITS; which++) FACET_TRY(split_close_part(&self->splits[which]));
   return FACET_OK;
 }
 
 facet_status convert_write_samples(conversion *self) {
   negative_sampler sampler = {0};
-  convert_part splits[CONVERT_N_SPLITS] = {0};
   sample_block block = {0};
   facet_status status = create_sampler(self, &sampler);
-  if (status == FACET_OK) status = write_users(self, &sampler, splits, &block);
+  if (status == FACET_OK) status = write_users(self, &sampler, &block);
   destroy_sampler(&sampler);
-  for (int which = 0; which < CONVERT_N_SPLITS; which++) facet_shard_writer_destroy(&splits[which].writer);
   facet_memory_free(block.label);
   facet_memory_free(block.event);
   facet_memory_free(block.item);

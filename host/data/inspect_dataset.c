@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "data/dataset_writer.h"
 #include "data/inspect.h"
 #include "data/tables.h"
 #include "facet/dataset.h"
@@ -23,10 +24,9 @@ typedef struct report {
 
 /* train, valid and test come first. */
 static int rank_of(const char *split) {
-  static const char *const usual[] = {"train", "valid", "test"};
-  for (int i = 0; i < 3; i++)
-    if (strcmp(split, usual[i]) == 0) return i;
-  return 3;
+  for (int i = 0; i < N_SPLITS; i++)
+    if (strcmp(split, split_names[i]) == 0) return i;
+  return N_SPLITS;
 }
 
 /* Every directory with a part is a split. */
@@ -42,7 +42,7 @@ static facet_status find_splits(report *r) {
     FACET_TRY(facet_path_format(path, "%s/%s", r->request->path, r->request->split));
     return facet_dataset_count_parts(path, &n_parts);
   }
-  for (int rank = 0; rank < 4; rank++)
+  for (int rank = 0; rank <= N_SPLITS; rank++)
     for (int64_t i = 0; i < n; i++) {
       FACET_TRY(facet_path_format(path, "%s/%s/part-00000.h5", r->request->path, names[i]));
       if (rank_of(names[i]) == rank && facet_file_exists(path)) r->splits[r->n_splits++] = names[i];

@@ -1,7 +1,6 @@
 /* Writing a schema as YAML; what its hash covers; the first difference of two schemas. */
 #include "data/schema_text.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,15 +55,24 @@ static const char *property(const facet_schema *schema, const facet_feature *fea
   return text;
 }
 
-static facet_status stream_failed(void) {
-  return facet_error_set(FACET_ERROR_INTERNAL, __FILE__, __LINE__, "cannot allocate the text of a schema");
+/* What `print` writes, 0-terminated; the caller frees *out with facet_memory_free. */
+static facet_status make_text(void (*print)(const void *context, FILE *stream), const void *context, char **out,
+                              size_t *n_bytes) {
+  char *text = NULL;
+  *out = NULL;
+  FILE *stream = open_memstream(&text, n_bytes);
+  FACET_CHECK(stream, FACET_ERROR_INTERNAL, "cannot allocate the text of a schema");
+  print(context, stream);
+  const bool is_written = fclose(stream) == 0 && text;
+  if (is_written) *out = facet_memory_strdup(text);
+  free(text);
+  FACET_CHECK(is_written, FACET_ERROR_INTERNAL, "cannot allocate the text of a schema");
+  return *out ? FACET_OK : FACET_ERROR_INTERNAL;
 }
 
-facet_status facet_schema_text_hash(const facet_schema *schema, uint64_t *hash) {
-  char *text = NULL, value[MAX_PROPERTY];
-  size_t n_bytes = 0;
-  FILE *stream = open_memstream(&text, &n_bytes);
-  if (!stream) return stream_failed();
+static void write_hashed(const void *context, FILE *stream) {
+  const facet_schema *schema = context;
+  char value[MAX_PROPERTY];
   fprintf(stream, "facet schema 1\n");
   for (int s = 0; s < schema->n_sequences; s++)
     fprintf(stream, "sequence %s max_length %" PRId64 "\n", schema->sequences[s].name, schema->sequences[s].max_length);
@@ -74,10 +82,26 @@ facet_status facet_schema_text_hash(const facet_schema *schema, uint64_t *hash) 
       fprintf(stream, " %s %s", property_names[k], property(schema, &schema->features[i], k, value));
     fprintf(stream, "\n");
   }
-  const bool written = fclose(stream) == 0 && text;
-  if (written) *hash = facet_hash64(text, n_bytes);
-  free(text);
-  return written ? FACET_OK : stream_failed();
+}
+
+facet_status facet_schema_text_hash(const facet_schema *schema, uint64_t *hash) {
+  char *text;
+  size_t n_bytes;
+  FACET_TRY(make_text(write_hashed, schema, &text, &n_bytes));
+  *hash = facet_hash64(text, n_bytes);
+  facet_memory_free(text);
+  return FACET_OK;
+}
+
+facet_status facet_schema_make(const char *name, void (*print)(const void *context, FILE *stream), const void *context,
+                               facet_schema **schema) {
+  char *text;
+  size_t n_bytes;
+  *schema = NULL;
+  FACET_TRY(make_text(print, context, &text, &n_bytes));
+  const facet_status status = facet_schema_parse(name, text, schema);
+  facet_memory_free(text);
+  return status;
 }
 
 bool facet_schema_difference(const facet_schema *a, const facet_schema *b, char *text, size_t n_bytes) {
@@ -137,7 +161,8 @@ static void write_feature(const facet_schema *schema, const facet_feature *featu
   fprintf(stream, "}\n");
 }
 
-static void write_schema(const facet_schema *schema, FILE *stream) {
+static void write_schema(const void *context, FILE *stream) {
+  const facet_schema *schema = context;
   fprintf(stream, "facet_schema: 1\nname: %s\n", schema->name);
   if (schema->n_vocabularies > 0) fprintf(stream, "vocabularies:\n");
   for (int v = 0; v < schema->n_vocabularies; v++)
@@ -155,17 +180,8 @@ static void write_schema(const facet_schema *schema, FILE *stream) {
   }
 }
 
-facet_status facet_schema_format(const facet_schema *schema, char **out, size_t *n_bytes) {
-  char *text = NULL;
-  FILE *stream = open_memstream(&text, n_bytes);
-  *out = NULL;
-  if (!stream) return stream_failed();
-  write_schema(schema, stream);
-  const bool written = fclose(stream) == 0 && text;
-  if (written) *out = facet_memory_strdup(text);
-  free(text);
-  if (!written) return stream_failed();
-  return *out ? FACET_OK : FACET_ERROR_INTERNAL;
+facet_status facet_schema_format(const facet_schema *schema, char **text, size_t *n_bytes) {
+  return make_text(write_schema, schema, text, n_bytes);
 }
 
 facet_status facet_schema_write(const facet_schema *schema, const char *path) {

@@ -5,15 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/dataset_writer.h"
+#include "data/schema_text.h"
 #include "data/synthetic_world.h"
 #include "facet/file.h"
 #include "facet/log.h"
 #include "facet/memory.h"
 #include "facet/metrics.h"
 #include "facet/rng.h"
-#include "facet/schema.h"
-#include "facet/shard.h"
-#include "facet/vocabulary.h"
 
 #define MAX_FIELDS 16     /* event_fields and item_fields */
 #define FIELD_TOKENS 1000 /* of each such field */
@@ -58,9 +57,6 @@ const facet_option_section facet_synthesize_section = {.name = "synthesize",
                                                        .options = options_table,
                                                        .struct_bytes = sizeof(facet_synthesize_options)};
 
-enum { SPLIT_TRAIN, SPLIT_VALID, SPLIT_TEST, N_SPLITS };
-static const char *const split_names[N_SPLITS] = {"train", "valid", "test"};
-
 enum {
   FEATURE_LABEL,
   FEATURE_TIME,
@@ -74,12 +70,6 @@ enum {
 };
 static const char *const feature_names[N_FEATURES] = {"label", "time",     "user_id",         "item_id",
                                                       "hour",  "position", "history.item_id", "history.time"};
-
-typedef struct split_writer {
-  facet_shard_writer *part;
-  int64_t n_parts, n_samples, n_events; /* of the present part */
-  int64_t n_samples_total, n_events_total;
-} split_writer;
 
 typedef struct synthesis {
   const facet_synthesize_options *options;
@@ -100,7 +90,8 @@ typedef struct synthesis {
 
 /* ---- schema, tables, vocabularies ------------------------------------------------------------------------------- */
 
-static void print_schema(const facet_synthesize_options *o, FILE *text) {
+static void print_schema(const void *options, FILE *text) {
+  const facet_synthesize_options *o = options;
   fprintf(text,
           "facet_schema: 1\nname: synthetic\nembedding_width: %lld\n"
           "vocabularies:\n  user: {size: %lld}\n  item: {size: %lld}\n  category: {size: %lld}\n"
@@ -123,15 +114,7 @@ static void print_schema(const facet_synthesize_options *o, FILE *text) {
 }
 
 static facet_status make_schema(synthesis *self) {
-  char *text = NULL;
-  size_t n_bytes;
-  FILE *stream = open_memstream(&text, &n_bytes);
-  FACET_CHECK(stream, FACET_ERROR_INTERNAL, "cannot allocate the schema's text");
-  print_schema(self->options, stream);
-  facet_status status = facet_stream_close(&stream, "the schema's text");
-  if (status == FACET_OK) status = facet_schema_parse("synthetic schema", text, &self->schema);
-  free(text);
-  FACET_TRY(status);
+  FACET_TRY(facet_schema_make("synthetic schema", print_schema, self->options, &self->schema));
   for (int i = 0; i < N_FEATURES; i++) self->feature[i] = facet_schema_feature(self->schema, feature_names[i]);
   for (int64_t k = 0; k < self->options->event_fields; k++) {
     char name[48];
@@ -184,30 +167,15 @@ static facet_status write_tables(synthesis *self) {
   return status;
 }
 
-/* Tokens "<prefix><first>" … "<prefix><first + n − 1>". */
-static facet_status write_vocabulary(const synthesis *self, const char *name, const char *prefix, int64_t first,
-                                     int64_t n) {
-  facet_vocabulary *vocabulary;
-  char token[64], path[FACET_PATH_MAX];
-  FACET_TRY(facet_vocabulary_create(name, &vocabulary));
-  facet_status status = facet_path_format(path, "%s/vocab/%s.h5", self->directory, name);
-  for (int64_t i = 0, id; status == FACET_OK && i < n; i++) {
-    const int length = snprintf(token, sizeof token, "%s%lld", prefix, (long long)(first + i));
-    status = facet_vocabulary_add(vocabulary, token, (size_t)length, &id);
-  }
-  if (status == FACET_OK) status = facet_vocabulary_save(vocabulary, path);
-  facet_vocabulary_destroy(&vocabulary);
-  return status;
-}
-
 static facet_status write_vocabularies(const synthesis *self) {
   const facet_synthesize_options *o = self->options;
-  FACET_TRY(write_vocabulary(self, "user", "u", 0, o->users));
-  FACET_TRY(write_vocabulary(self, "item", "i", 0, o->items));
-  FACET_TRY(write_vocabulary(self, "category", "c", 0, o->categories));
-  if (o->event_fields + o->item_fields > 0) FACET_TRY(write_vocabulary(self, "field", "f", 0, FIELD_TOKENS));
-  FACET_TRY(write_vocabulary(self, "hour", "", 0, SYNTHETIC_HOURS));
-  return write_vocabulary(self, "position", "", 1, SYNTHETIC_POSITIONS);
+  FACET_TRY(dataset_save_numbers(self->directory, "user", "u", 0, o->users));
+  FACET_TRY(dataset_save_numbers(self->directory, "item", "i", 0, o->items));
+  FACET_TRY(dataset_save_numbers(self->directory, "category", "c", 0, o->categories));
+  if (o->event_fields + o->item_fields > 0)
+    FACET_TRY(dataset_save_numbers(self->directory, "field", "f", 0, FIELD_TOKENS));
+  FACET_TRY(dataset_save_numbers(self->directory, "hour", "", 0, SYNTHETIC_HOURS));
+  return dataset_save_numbers(self->directory, "position", "", 1, SYNTHETIC_POSITIONS);
 }
 
 /* ---- samples ---------------------------------------------------------------------------------------------------- */
@@ -253,31 +221,11 @@ static facet_status append_samples(synthesis *self, split_writer *split, int64_t
   return facet_shard_append_ids(split->part, self->feature[FEATURE_POSITION], self->ids, n);
 }
 
-static facet_status close_part(split_writer *split) {
-  if (!split->part) return FACET_OK;
-  int64_t n_samples;
-  FACET_TRY(facet_shard_writer_finish(split->part, &n_samples));
-  facet_shard_writer_destroy(&split->part);
-  split->n_samples_total += split->n_samples;
-  split->n_events_total += split->n_events;
-  split->n_samples = split->n_events = 0;
-  return FACET_OK;
-}
-
-static facet_status open_part(synthesis *self, int which) {
-  split_writer *split = &self->split[which];
-  char path[FACET_PATH_MAX];
-  FACET_TRY(facet_path_format(path, "%s/%s/part-%05lld.h5", self->directory, split_names[which],
-                              (long long)split->n_parts++));
-  const facet_shard_layout layout = {.compress = self->options->compress};
-  return facet_shard_writer_create(self->schema, path, layout, &split->part);
-}
-
 /* The user's impressions first … first + n − 1 and the events that their windows reach. */
 static facet_status write_split(synthesis *self, int which, const synthetic_user *user, int64_t first, int64_t n) {
   split_writer *split = &self->split[which];
   const synthetic_impression *shown = &self->impressions[first];
-  if (!split->part) FACET_TRY(open_part(self, which));
+  FACET_TRY(split_open_part(split, which, self->schema, self->directory, self->options->compress));
   const int64_t reach = shown[0].event - self->options->max_length, first_event = reach > 0 ? reach : 0;
   const int64_t n_events = shown[n - 1].event - first_event;
   FACET_TRY(append_windows(self, split, shown, n, first_event));
@@ -285,7 +233,7 @@ static facet_status write_split(synthesis *self, int which, const synthetic_user
   FACET_TRY(append_events(self, split, self->events + first_event, n_events));
   split->n_samples += n;
   split->n_events += n_events;
-  return split->n_samples >= self->options->part_samples ? close_part(split) : FACET_OK;
+  return split->n_samples >= self->options->part_samples ? split_close_part(split) : FACET_OK;
 }
 
 /* ---- the reachable AUCs ------------------------------------------------------------------------------------------ */
@@ -354,13 +302,7 @@ static facet_status check_options(const facet_synthesize_options *o) {
 static facet_status open_synthesis(synthesis *self) {
   const facet_synthesize_options *o = self->options;
   const facet_metrics_options metrics = {.negative_sampling_rate = 1, .memory_mb = 128};
-  char path[FACET_PATH_MAX];
-  for (int i = 0; i < N_SPLITS; i++) {
-    FACET_TRY(facet_path_format(path, "%s/%s", self->directory, split_names[i]));
-    FACET_TRY(facet_directory_create(path));
-  }
-  FACET_TRY(facet_path_format(path, "%s/vocab", self->directory));
-  FACET_TRY(facet_directory_create(path));
+  FACET_TRY(dataset_create_directories(self->directory));
   FACET_TRY(synthetic_world_create(o, &self->world));
   FACET_TRY(facet_metrics_create(&metrics, &self->best));
   FACET_TRY(facet_metrics_create(&metrics, &self->target_aware));
@@ -389,7 +331,7 @@ static facet_status write_users(synthesis *self) {
       FACET_TRY(score_test_sample(self, &user, &self->impressions[i]));
     facet_progress_update(&progress, id + 1, NULL);
   }
-  for (int i = 0; i < N_SPLITS; i++) FACET_TRY(close_part(&self->split[i]));
+  for (int i = 0; i < N_SPLITS; i++) FACET_TRY(split_close_part(&self->split[i]));
   facet_progress_finish(&progress, o->users, NULL);
   return FACET_OK;
 }

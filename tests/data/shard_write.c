@@ -1,11 +1,12 @@
 /* Writing shards and tables: what the writer refuses, and disks that fill up. */
-#include "fixture.h"
-
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+
+#include "data/dataset_writer.h"
+#include "fixture.h"
 
 /* Entries of the fixture's directory. */
 static int n_files(const fixture *f) {
@@ -217,5 +218,18 @@ Test(shard_write, a_directory_that_cannot_be_written) {
   EXPECT_ERROR(FACET_ERROR_IO, facet_shard_writer_finish(w, NULL), "a.h5");
   facet_shard_writer_destroy(&w);
   cr_assert(n_files(&f) == 1);
+  fixture_destroy(&f);
+}
+
+/* The order of parts is that of their names. */
+Test(shard_write, a_split_has_no_part_with_six_digits) {
+  fixture f;
+  split_writer writer = {.n_parts = SPLIT_MAX_PARTS - 1};
+  fixture_create(&f);
+  EXPECT_OK(dataset_create_directories(f.directory));
+  EXPECT_OK(split_open_part(&writer, SPLIT_VALID, f.schema, f.directory, false));
+  facet_shard_writer_destroy(&writer.part);
+  EXPECT_ERROR(FACET_ERROR_USAGE, split_open_part(&writer, SPLIT_VALID, f.schema, f.directory, false),
+               "split valid has more than 100000 parts", "part_samples");
   fixture_destroy(&f);
 }

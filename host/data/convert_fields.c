@@ -9,12 +9,7 @@
 static facet_status open_field(const conversion *self, convert_field *field) {
   const convert_attribute *attribute = field->attribute;
   if (attribute->type == CONVERT_ATTRIBUTE_ID) return facet_vocabulary_create(attribute->name, &field->raw);
-  const delimited_field text = {.text = (char *)(uintptr_t)attribute->missing, .n_bytes = strlen(attribute->missing)};
-  field->has_missing = attribute->missing[0] != 0;
-  FACET_CHECK(!field->has_missing || convert_read_float(&text, &field->missing), FACET_ERROR_USAGE,
-              "%s: `missing` of column %s is \"%s\", expected a finite number", self->request->config, attribute->name,
-              attribute->missing);
-  return FACET_OK;
+  return convert_read_missing(self, attribute, &field->missing, &field->has_missing);
 }
 
 facet_status convert_open_fields(conversion *self, convert_fields *fields) {

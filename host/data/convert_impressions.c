@@ -63,7 +63,7 @@ typedef struct list_cursor {
 
 /* An empty field is an empty list. */
 static list_cursor list_begin(const delimited_field *field, const char *separator_name) {
-  const char *separator = convert_separator_text(separator_name);
+  const char *separator = delimited_separator(separator_name);
   return (list_cursor){
       .next = field->n_bytes > 0 ? field->text : NULL, .separator = separator, .separator_bytes = strlen(separator)};
 }
@@ -224,10 +224,7 @@ static facet_status next_row(impression_reader *it, int64_t *rows, const delimit
     FACET_TRY(delimited_next(it->text, fields, n));
     *rows += *n > 0;
     if (*n == 0 || *n == delimited_n_columns(it->text)) return FACET_OK;
-    char number[32], expected[64];
-    snprintf(number, sizeof number, "%d", *n);
-    snprintf(expected, sizeof expected, "%d fields as in the first line", delimited_n_columns(it->text));
-    FACET_TRY(convert_bad_row(it->self, it->text, "the number of fields", number, expected));
+    FACET_TRY(convert_bad_width(it->self, it->text, *n));
   }
 }
 
@@ -263,17 +260,10 @@ static facet_status read_history_rows(impression_reader *it, const char *name) {
   return FACET_OK;
 }
 
-static facet_status open_text(impression_reader *it, const convert_file *file, const char *name) {
-  char path[FACET_PATH_MAX];
-  const delimited_format format = {.separator = file->separator, .header = file->header, .quoted = file->quoted};
-  FACET_TRY(facet_path_format(path, "%s/%s", it->self->input, name));
-  return delimited_open(path, &format, &it->text);
-}
-
 /* Histories of every user of the file, in place of those of the split before. */
 static facet_status read_history_file(impression_reader *it, const char *name) {
   if (it->histories) memset(it->histories, 0, it->histories_capacity * sizeof *it->histories);
-  FACET_TRY(open_text(it, &it->self->history.log, name));
+  FACET_TRY(convert_open_text(it->self, &it->self->history.log, name, &it->text));
   const facet_status status = read_history_rows(it, name);
   delimited_close(&it->text);
   return status;
@@ -391,25 +381,6 @@ static facet_status read_context(impression_reader *it, const delimited_field *f
   return FACET_OK;
 }
 
-static facet_status read_key(impression_reader *it, const delimited_field *fields, convert_impression *out,
-                             bool *is_good) {
-  const convert_impressions *impressions = &it->self->impressions;
-  const delimited_field *user = &fields[it->user], *time = &fields[it->time];
-  char expected[FACET_OPTION_MAX_TEXT + 32];
-  *is_good = false;
-  if (user->n_bytes == 0) return convert_bad_row(it->self, it->text, impressions->log.user, "", "a user");
-  if (!convert_read_time(&impressions->log, time, &out->time))
-    return convert_bad_row(it->self, it->text, impressions->log.time, time->text,
-                           convert_time_expected(&impressions->log, expected, sizeof expected));
-  if (out->time < 0)
-    return convert_bad_row(it->self, it->text, impressions->log.time, time->text, "a time that is not negative");
-  out->group = out->row;
-  if (it->impression >= 0 && !facet_text_int(fields[it->impression].text, &out->group))
-    return convert_bad_row(it->self, it->text, impressions->impression, fields[it->impression].text, "an integer");
-  *is_good = true;
-  return FACET_OK;
-}
-
 static facet_status find_history(impression_reader *it, const delimited_field *fields, convert_impression *out,
                                  bool *is_good) {
   if (!it->self->history.log.file[0]) return read_history(it, fields, &out->history, &out->n_history, is_good);
@@ -423,29 +394,34 @@ static facet_status find_history(impression_reader *it, const delimited_field *f
 }
 
 static facet_status read_impression(impression_reader *it, const delimited_field *fields, convert_impression *out) {
+  conversion *self = it->self;
+  const convert_file *file = &self->impressions.log;
   bool is_good;
-  FACET_TRY(read_key(it, fields, out, &is_good));
+  FACET_TRY(convert_read_key(self, it->text, file, &fields[it->user], &fields[it->time], &out->time, &is_good));
   if (!is_good) return FACET_OK;
-  if (out->time < it->self->impressions.log.time_from || out->time >= it->self->impressions.log.time_until) {
-    it->self->counts.outside++;
+  out->group = out->row;
+  if (it->impression >= 0 && !facet_text_int(fields[it->impression].text, &out->group))
+    return convert_bad_row(self, it->text, self->impressions.impression, fields[it->impression].text, "an integer");
+  if (out->time < file->time_from || out->time >= file->time_until) {
+    self->counts.outside++;
     return FACET_OK;
   }
+  FACET_TRY(convert_raw_index(self->entities[CONVERT_USER].raw, it->text, fields[it->user].text,
+                              fields[it->user].n_bytes, &out->user));
   FACET_TRY(read_context(it, fields, &is_good));
   if (is_good) FACET_TRY(read_shown(it, fields, out, &is_good));
   if (!is_good) return FACET_OK;
-  FACET_TRY(convert_raw_index(it->self->entities[CONVERT_USER].raw, it->text, fields[it->user].text,
-                              fields[it->user].n_bytes, &out->user));
   if (out->n_shown == 0) {
-    it->self->counts.nothing_shown++;
+    self->counts.nothing_shown++;
     return FACET_OK;
   }
   FACET_TRY(find_history(it, fields, out, &is_good));
   if (!is_good) return FACET_OK;
   out->data = it->log->spool.n_bytes;
   FACET_TRY(facet_spool_append(&it->log->spool, it->data.at, (size_t)it->data.n * sizeof(int32_t)));
-  it->self->counts.kept++;
+  self->counts.kept++;
   if (it->times) FACET_TRY(facet_sorter_add(it->times, &out->time));
-  return facet_sorter_add(it->self->sorter, out);
+  return facet_sorter_add(self->sorter, out);
 }
 
 static facet_status find_columns(impression_reader *it) {
@@ -482,7 +458,7 @@ static facet_status read_impressions(impression_reader *it, int split) {
 }
 
 static facet_status read_impression_file(impression_reader *it, const char *name, int split) {
-  FACET_TRY(open_text(it, &it->self->impressions.log, name));
+  FACET_TRY(convert_open_text(it->self, &it->self->impressions.log, name, &it->text));
   const facet_status status = read_impressions(it, split);
   delimited_close(&it->text);
   return status;

@@ -178,6 +178,9 @@ facet_status convert_read_interactions(conversion *self);
 /* Bytes of a record with the event fields that there are. */
 size_t convert_record_bytes(const conversion *self);
 
+/* Opens a file of the input directory in the format of its section. */
+facet_status convert_open_text(const conversion *self, const convert_file *file, const char *name,
+                               delimited_reader **reader);
 /* Whole seconds since 1970 of a field in the file's format; a fraction is cut. */
 bool convert_read_time(const convert_file *file, const delimited_field *field, int64_t *time);
 /* What convert_read_time expects, for messages. */
@@ -185,6 +188,12 @@ const char *convert_time_expected(const convert_file *file, char *text, size_t n
 /* A bad row of the log is the error, or dropped and counted: FACET_OK. */
 facet_status convert_bad_row(conversion *self, const delimited_reader *reader, const char *what, const char *value,
                              const char *expected);
+/* The same for a row with another number of fields than there are columns. */
+facet_status convert_bad_width(conversion *self, const delimited_reader *reader, int n_fields);
+/* Checks that there is a user, and reads the time; *is_good = false for a bad row. */
+facet_status convert_read_key(conversion *self, const delimited_reader *reader, const convert_file *file,
+                              const delimited_field *user, const delimited_field *time, int64_t *seconds,
+                              bool *is_good);
 /* The next name of a list like "pv, buy", not 0-terminated; false at the end. */
 bool convert_next_name(const char **list, delimited_field *name);
 bool convert_is_listed(const char *list, const delimited_field *name);
@@ -259,8 +268,9 @@ facet_status convert_attribute_vocabulary_get(conversion *self, const char *name
 /* Ids of raw tokens: those that occur at least min_count times join the vocabulary, others keep an id that it has, or 1. */
 facet_status convert_assign_token_ids(const conversion *self, const facet_vocabulary *raw, facet_vocabulary *final,
                                       const int64_t *train_count, int64_t min_count, int32_t *final_id);
-/* A name of a separator as its characters: "comma" is ",". */
-const char *convert_separator_text(const char *name);
+/* The value of a float attribute for empty fields, if it has one. */
+facet_status convert_read_missing(const conversion *self, const convert_attribute *attribute, float *missing,
+                                  bool *has_missing);
 /* A finite number that float32 holds. */
 bool convert_read_float(const delimited_field *field, float *value);
 /* Creates the vocabulary, or loads it from the earlier data set where it has one; those of users and items it must have. */

@@ -35,6 +35,21 @@ facet_status convert_bad_row(conversion *self, const delimited_reader *reader, c
   return facet_error_hint("convert.drop_bad_rows: true drops and counts such rows");
 }
 
+facet_status convert_bad_width(conversion *self, const delimited_reader *reader, int n_fields) {
+  char number[32], expected[64];
+  snprintf(number, sizeof number, "%d", n_fields);
+  snprintf(expected, sizeof expected, "%d fields as in the first line", delimited_n_columns(reader));
+  return convert_bad_row(self, reader, "the number of fields", number, expected);
+}
+
+facet_status convert_open_text(const conversion *self, const convert_file *file, const char *name,
+                               delimited_reader **reader) {
+  char path[FACET_PATH_MAX];
+  const delimited_format format = {.separator = file->separator, .header = file->header, .quoted = file->quoted};
+  FACET_TRY(facet_path_format(path, "%s/%s", self->input, name));
+  return delimited_open(path, &format, reader);
+}
+
 /* Seconds of a time in text; what the format does not say is UTC. */
 static bool parse_time(const char *format, const delimited_field *field, int64_t *time) {
   struct tm parts = {.tm_mday = 1};
@@ -60,6 +75,20 @@ const char *convert_time_expected(const convert_file *file, char *text, size_t n
   if (!file->time_format[0]) return "a time as a number";
   snprintf(text, n_bytes, "a time as \"%s\"", file->time_format);
   return text;
+}
+
+facet_status convert_read_key(conversion *self, const delimited_reader *reader, const convert_file *file,
+                              const delimited_field *user, const delimited_field *time, int64_t *seconds,
+                              bool *is_good) {
+  char expected[FACET_OPTION_MAX_TEXT + 32];
+  *is_good = false;
+  if (user->n_bytes == 0) return convert_bad_row(self, reader, file->user, "", "a user");
+  if (!convert_read_time(file, time, seconds))
+    return convert_bad_row(self, reader, file->time, time->text,
+                           convert_time_expected(file, expected, sizeof expected));
+  if (*seconds < 0) return convert_bad_row(self, reader, file->time, time->text, "a time that is not negative");
+  *is_good = true;
+  return FACET_OK;
 }
 
 facet_status convert_raw_index(facet_vocabulary *raw, const delimited_reader *reader, const char *text, size_t n_bytes,
@@ -161,24 +190,15 @@ static facet_status read_fields(conversion *self, const delimited_reader *reader
 static facet_status read_row(conversion *self, const delimited_reader *reader, const log_columns *columns,
                              const delimited_field *fields, int n, row_block *block) {
   const convert_file *file = &self->interactions;
-  char number[32], expected_time[FACET_OPTION_MAX_TEXT + 32];
   bool is_good;
   convert_record *record = &block->record[block->n];
   convert_event *event = &record->event;
   *event = (convert_event){.row = self->counts.rows++};
-  if (n != delimited_n_columns(reader)) {
-    snprintf(number, sizeof number, "%d", n);
-    char expected[64];
-    snprintf(expected, sizeof expected, "%d fields as in the first line", delimited_n_columns(reader));
-    return convert_bad_row(self, reader, "the number of fields", number, expected);
-  }
-  const delimited_field *user = &fields[columns->user], *item = &fields[columns->item], *time = &fields[columns->time];
-  if (user->n_bytes == 0) return convert_bad_row(self, reader, file->user, "", "a user");
+  if (n != delimited_n_columns(reader)) return convert_bad_width(self, reader, n);
+  const delimited_field *user = &fields[columns->user], *item = &fields[columns->item];
+  FACET_TRY(convert_read_key(self, reader, file, user, &fields[columns->time], &event->time, &is_good));
+  if (!is_good) return FACET_OK;
   if (item->n_bytes == 0) return convert_bad_row(self, reader, file->item, "", "an item");
-  if (!convert_read_time(file, time, &event->time))
-    return convert_bad_row(self, reader, file->time, time->text,
-                           convert_time_expected(file, expected_time, sizeof expected_time));
-  if (event->time < 0) return convert_bad_row(self, reader, file->time, time->text, "a time that is not negative");
   double rating = 0;
   if (columns->rating >= 0 && !delimited_double(&fields[columns->rating], &rating))
     return convert_bad_row(self, reader, file->rating, fields[columns->rating].text, "a number");
@@ -231,20 +251,15 @@ static int compare_events(const void *a, const void *b) {
 }
 
 facet_status convert_read_interactions(conversion *self) {
-  char path[FACET_PATH_MAX];
   delimited_reader *reader;
   log_columns columns;
-  const delimited_format format = {.separator = self->interactions.separator,
-                                   .header = self->interactions.header,
-                                   .quoted = self->interactions.quoted};
-  FACET_TRY(facet_path_format(path, "%s/%s", self->input, self->interactions.file));
   FACET_TRY(facet_vocabulary_create("raw users", &self->entities[CONVERT_USER].raw));
   FACET_TRY(facet_vocabulary_create("raw items", &self->entities[CONVERT_ITEM].raw));
   FACET_TRY(facet_vocabulary_create("raw kinds", &self->kinds));
   FACET_TRY(convert_open_fields(self, &self->event_fields));
   FACET_TRY(
       facet_sorter_create(convert_record_bytes(self), compare_events, convert_sort_bytes(self), NULL, &self->sorter));
-  FACET_TRY(delimited_open(path, &format, &reader));
+  FACET_TRY(convert_open_text(self, &self->interactions, self->interactions.file, &reader));
   facet_status status = find_columns(self, reader, &columns);
   row_block *block = NULL;
   if (status == FACET_OK) status = FACET_ALLOC(block, 1, "rows of the log");

@@ -45,6 +45,16 @@ bool convert_read_float(const delimited_field *field, float *value) {
   return true;
 }
 
+facet_status convert_read_missing(const conversion *self, const convert_attribute *attribute, float *missing,
+                                  bool *has_missing) {
+  const delimited_field text = {.text = (char *)(uintptr_t)attribute->missing, .n_bytes = strlen(attribute->missing)};
+  *has_missing = text.n_bytes > 0;
+  FACET_CHECK(!*has_missing || convert_read_float(&text, missing), FACET_ERROR_USAGE,
+              "%s: `missing` of column %s is \"%s\", expected a finite number", self->request->config, attribute->name,
+              attribute->missing);
+  return FACET_OK;
+}
+
 static facet_status create_column(conversion *self, const convert_entity *entity, const convert_attribute *attribute,
                                   const delimited_reader *reader, table_column *column) {
   const int64_t n_rows = facet_vocabulary_size(entity->final);
@@ -52,11 +62,7 @@ static facet_status create_column(conversion *self, const convert_entity *entity
   column->attribute = attribute;
   FACET_TRY(delimited_column(reader, attribute->column, &column->position));
   if (attribute->type == CONVERT_ATTRIBUTE_FLOAT) {
-    delimited_field text = {.text = (char *)(uintptr_t)attribute->missing, .n_bytes = strlen(attribute->missing)};
-    column->has_missing = attribute->missing[0] != 0;
-    FACET_CHECK(!column->has_missing || convert_read_float(&text, &column->missing), FACET_ERROR_USAGE,
-                "%s: `missing` of column %s is \"%s\", expected a finite number", self->request->config,
-                attribute->name, attribute->missing);
+    FACET_TRY(convert_read_missing(self, attribute, &column->missing, &column->has_missing));
     FACET_TRY(FACET_ALLOC(column->floats, n_rows, "attribute column"));
     for (int64_t i = FACET_ID_UNKNOWN; i < n_rows; i++) column->floats[i] = column->missing;
     return FACET_OK;
@@ -71,13 +77,6 @@ static facet_status create_column(conversion *self, const convert_entity *entity
   return FACET_ALLOC(column->count, n_rows, "attribute column");
 }
 
-const char *convert_separator_text(const char *name) {
-  static const char *const names[][2] = {{"tab", "\t"}, {"comma", ","}, {"space", " "}, {"semicolon", ";"}};
-  for (int i = 0; i < 4; i++)
-    if (strcmp(name, names[i][0]) == 0) return names[i][1];
-  return name;
-}
-
 static facet_status read_token(const conversion *self, table_column *column, const delimited_reader *reader,
                                const char *token, size_t n_bytes, int32_t *id) {
   if (convert_token_id(self, column->vocabulary, token, n_bytes, id) != FACET_OK)
@@ -88,7 +87,7 @@ static facet_status read_token(const conversion *self, table_column *column, con
 
 static facet_status read_bag(const conversion *self, table_column *column, int64_t row, const delimited_reader *reader,
                              const char *text) {
-  const char *separator = convert_separator_text(column->attribute->separator);
+  const char *separator = delimited_separator(column->attribute->separator);
   const size_t separator_bytes = strlen(separator);
   column->first[row] = column->n_values;
   for (const char *next; text; text = next) {
@@ -194,13 +193,9 @@ static void report_columns(FILE *report, const convert_entity *entity, const tab
 }
 
 static facet_status read_entity(conversion *self, const convert_entity *entity, convert_tables *tables) {
-  char path[FACET_PATH_MAX];
   delimited_reader *reader;
-  const delimited_format format = {
-      .separator = entity->file.separator, .header = entity->file.header, .quoted = entity->file.quoted};
   if (!entity->has_file) return FACET_OK;
-  FACET_TRY(facet_path_format(path, "%s/%s", self->input, entity->file.file));
-  FACET_TRY(delimited_open(path, &format, &reader));
+  FACET_TRY(convert_open_text(self, &entity->file, entity->file.file, &reader));
   table_column *columns = &tables->columns[tables->n_columns];
   facet_status status = FACET_OK;
   for (int c = 0; status == FACET_OK && c < entity->n_attributes; c++)

@@ -31,11 +31,15 @@ struct delimited_reader {
   delimited_field fields[DELIMITED_MAX_FIELDS];
 };
 
-static facet_status set_separator(delimited_reader *self, const char *name, const char *path) {
+const char *delimited_separator(const char *name) {
   static const char *const names[][2] = {{"tab", "\t"}, {"comma", ","}, {"space", " "}, {"semicolon", ";"}};
-  const char *text = name;
   for (int i = 0; i < 4; i++)
-    if (strcmp(name, names[i][0]) == 0) text = names[i][1];
+    if (strcmp(name, names[i][0]) == 0) return names[i][1];
+  return name;
+}
+
+static facet_status set_separator(delimited_reader *self, const char *name, const char *path) {
+  const char *text = delimited_separator(name);
   self->separator_bytes = strlen(text);
   FACET_CHECK(self->separator_bytes > 0 && self->separator_bytes < sizeof self->separator, FACET_ERROR_USAGE,
               "separator \"%s\" of %s: expected 1 to %zu characters", text, path, sizeof self->separator - 1);

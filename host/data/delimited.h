@@ -22,6 +22,9 @@ typedef struct delimited_format {
   bool quoted;           /* fields may be in double quotes, "" inside them for a quote; no line breaks inside */
 } delimited_format;
 
+/* A name of a separator as its characters: "comma" is ",". */
+const char *delimited_separator(const char *name);
+
 typedef struct delimited_reader delimited_reader;
 
 facet_status delimited_open(const char *path, const delimited_format *format, delimited_reader **reader);

@@ -162,15 +162,30 @@ facet_status facet_descriptor_write(int descriptor, const char *path, const void
   return FACET_OK;
 }
 
-static facet_status read_all(int descriptor, const char *path, char *data, size_t n_bytes) {
-  while (n_bytes > 0) {
-    ssize_t got = read(descriptor, data, n_bytes);
+facet_status facet_descriptor_read_at(int descriptor, const char *path, void *data, size_t n_bytes, int64_t offset) {
+  for (char *left = data; n_bytes > 0;) {
+    ssize_t got = pread(descriptor, left, n_bytes, offset);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) IO_FAIL("read", path);
     FACET_CHECK(got > 0, FACET_ERROR_IO, "cannot read %s: it became shorter while it was read", path);
-    data += got;
+    left += got;
     n_bytes -= (size_t)got;
+    offset += got;
   }
+  return FACET_OK;
+}
+
+facet_status facet_temporary_file(const char *directory, int *descriptor) {
+  if (!directory || !*directory) directory = getenv("TMPDIR");
+  if (!directory || !*directory) directory = "/tmp";
+  *descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (*descriptor < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+    char path[FACET_PATH_MAX]; /* a file system without O_TMPFILE */
+    FACET_TRY(facet_path_format(path, "%s/facet-temporary-XXXXXX", directory));
+    *descriptor = mkostemp(path, O_CLOEXEC);
+    if (*descriptor >= 0) unlink(path);
+  }
+  FACET_CHECK(*descriptor >= 0, FACET_ERROR_IO, "cannot create a temporary file in %s: %s", directory, strerror(errno));
   return FACET_OK;
 }
 
@@ -196,7 +211,7 @@ facet_status facet_file_read(const char *path, size_t max_bytes, char **text, si
     status = facet_error_set(FACET_ERROR_IO, __FILE__, __LINE__, "%s has %s, more than the %s that are read", path,
                              facet_format_bytes((double)*n_bytes), facet_format_bytes((double)max_bytes));
   if (status == FACET_OK) status = FACET_ALLOC(*text, *n_bytes + 1, path);
-  if (status == FACET_OK) status = read_all(descriptor, path, *text, *n_bytes);
+  if (status == FACET_OK) status = facet_descriptor_read_at(descriptor, path, *text, *n_bytes, 0);
   close(descriptor);
   if (status != FACET_OK) {
     facet_memory_free(*text);
@@ -304,7 +319,7 @@ facet_status facet_file_checksum(const char *path, char hex[33], int64_t *n_byte
   XXH3_128bits_reset(&state);
   for (size_t left = size; left > 0;) {
     size_t n = left < buffer_bytes ? left : buffer_bytes;
-    FACET_TRY_GOTO(status, done, read_all(descriptor, path, buffer, n));
+    FACET_TRY_GOTO(status, done, facet_descriptor_read_at(descriptor, path, buffer, n, (int64_t)(size - left)));
     XXH3_128bits_update(&state, buffer, n);
     left -= n;
   }

@@ -2,10 +2,7 @@
  * sort into the other half) and appended to the spill file as a run. Reading merges the runs with a binary heap. */
 #include "facet/sort.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,20 +36,6 @@ struct facet_sorter {
   int64_t run_capacity; /* records buffered per run while merging */
   int64_t n_taken;      /* records given out since the last rewind */
 };
-
-facet_status facet_temporary_file(const char *directory, int *descriptor) {
-  if (!directory || !*directory) directory = getenv("TMPDIR");
-  if (!directory || !*directory) directory = "/tmp";
-  *descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (*descriptor < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-    char path[FACET_PATH_MAX]; /* a file system without O_TMPFILE */
-    FACET_TRY(facet_path_format(path, "%s/facet-spill-XXXXXX", directory));
-    *descriptor = mkostemp(path, O_CLOEXEC);
-    if (*descriptor >= 0) unlink(path);
-  }
-  FACET_CHECK(*descriptor >= 0, FACET_ERROR_IO, "cannot create a temporary file in %s: %s", directory, strerror(errno));
-  return FACET_OK;
-}
 
 facet_status facet_sorter_create(size_t record_bytes, facet_compare compare, size_t memory_bytes, const char *directory,
                                  facet_sorter **sorter) {
@@ -115,33 +98,6 @@ static void sort_held(facet_sorter *self) {
   }
 }
 
-static facet_status spill_write(const facet_sorter *self, const char *data, size_t n_bytes, int64_t offset) {
-  while (n_bytes > 0) {
-    ssize_t written = pwrite(self->descriptor, data, n_bytes, offset);
-    if (written < 0 && errno == EINTR) continue;
-    FACET_CHECK(written > 0, FACET_ERROR_IO, "cannot write a sorted run of %s to the spill directory %s: %s",
-                facet_format_bytes((double)n_bytes), self->directory[0] ? self->directory : "$TMPDIR or /tmp",
-                written < 0 ? strerror(errno) : "nothing was written");
-    data += written;
-    n_bytes -= (size_t)written;
-    offset += written;
-  }
-  return FACET_OK;
-}
-
-static facet_status spill_read(const facet_sorter *self, char *data, size_t n_bytes, int64_t offset) {
-  while (n_bytes > 0) {
-    ssize_t got = pread(self->descriptor, data, n_bytes, offset);
-    if (got < 0 && errno == EINTR) continue;
-    FACET_CHECK(got > 0, FACET_ERROR_IO, "cannot read a sorted run back: %s",
-                got < 0 ? strerror(errno) : "unexpected end of the spill file");
-    data += got;
-    n_bytes -= (size_t)got;
-    offset += got;
-  }
-  return FACET_OK;
-}
-
 static facet_status spill_held(facet_sorter *self) {
   if (self->descriptor < 0) FACET_TRY(facet_temporary_file(self->directory, &self->descriptor));
   FACET_TRY(FACET_GROW(self->runs, self->runs_capacity, self->n_runs + 1, "sorted runs"));
@@ -149,8 +105,10 @@ static facet_status spill_held(facet_sorter *self) {
   sort_run *run = &self->runs[self->n_runs];
   run->first = self->n_records - self->n_held;
   run->n = self->n_held;
-  FACET_TRY(
-      spill_write(self, self->records, (size_t)run->n * self->record_bytes, run->first * (int64_t)self->record_bytes));
+  const size_t n_bytes = (size_t)run->n * self->record_bytes;
+  if (facet_descriptor_write(self->descriptor, "a sorted run", self->records, n_bytes) != FACET_OK) /* after the last */
+    return facet_error_context("spilling %s to %s", facet_format_bytes((double)n_bytes),
+                               self->directory[0] ? self->directory : "$TMPDIR or /tmp");
   self->n_runs++;
   self->n_held = 0;
   return FACET_OK;
@@ -174,8 +132,9 @@ static facet_status run_load(const facet_sorter *self, sort_run *run) {
   run->n_loaded = left < self->run_capacity ? left : self->run_capacity;
   run->taken = 0;
   if (run->n_loaded == 0) return FACET_OK;
-  FACET_TRY(spill_read(self, run->buffer, (size_t)run->n_loaded * self->record_bytes,
-                       (run->first + run->next) * (int64_t)self->record_bytes));
+  FACET_TRY(facet_descriptor_read_at(self->descriptor, "a sorted run", run->buffer,
+                                     (size_t)run->n_loaded * self->record_bytes,
+                                     (run->first + run->next) * (int64_t)self->record_bytes));
   run->next += run->n_loaded;
   return FACET_OK;
 }

@@ -513,7 +513,7 @@ facet_status convert_read_impressions(conversion *self) {
         status, done,
         facet_sorter_create(sizeof(int64_t), convert_compare_times, convert_sort_bytes(self), NULL, &it.times));
   FACET_TRY_GOTO(status, done, read_files(&it));
-  FACET_TRY_GOTO(status, done, facet_spool_rewind(&self->impression_log->spool));
+  FACET_TRY_GOTO(status, done, facet_spool_flush(&self->impression_log->spool));
   FACET_TRY_GOTO(status, done, facet_sorter_finish(self->sorter));
   if (it.times) FACET_TRY_GOTO(status, done, convert_time_quantiles(self, it.times));
 done:

@@ -203,7 +203,7 @@ static facet_status copy_column(const facet_shard_writer *writer, hid_t group, c
   const int64_t dims[2] = {column->n_rows, column->length};
   FACET_HDF5_SCOPED hid_t dataset = -1;
   unsigned char *buffer;
-  FACET_TRY(facet_spool_rewind(&column->spool));
+  FACET_TRY(facet_spool_flush(&column->spool));
   FACET_TRY(
       facet_hdf5_dataset_create(group, name, column->type, column->length > 1 ? 2 : 1, dims, chunk_rows, &dataset));
   /* Whole chunks at a time: a chunk written in parts would be compressed again for every part. */
@@ -212,7 +212,8 @@ static facet_status copy_column(const facet_shard_writer *writer, hid_t group, c
   facet_status status = FACET_OK;
   for (int64_t row = 0; row < column->n_rows; row += step) {
     const int64_t n = column->n_rows - row < step ? column->n_rows - row : step;
-    FACET_TRY_GOTO(status, done, facet_spool_read(&column->spool, buffer, (size_t)n * row_bytes));
+    FACET_TRY_GOTO(status, done,
+                   facet_spool_read_at(&column->spool, row * (int64_t)row_bytes, buffer, (size_t)n * row_bytes));
     FACET_TRY_GOTO(status, done, facet_hdf5_dataset_write(dataset, column->type, row, n, buffer));
   }
 done:

@@ -1,4 +1,4 @@
-/* A column on its way into a file: bytes appended to an unnamed temporary file, read back once. */
+/* A column on its way into a file: bytes appended to an unnamed temporary file, then read back. */
 #ifndef FACET_SPOOL_H
 #define FACET_SPOOL_H
 
@@ -19,11 +19,8 @@ typedef struct facet_spool {
 facet_status facet_spool_open(facet_spool *spool, const char *path);
 void facet_spool_close(facet_spool *spool); /* a zeroed or closed spool is fine when descriptor is −1 */
 facet_status facet_spool_append(facet_spool *spool, const void *data, size_t n_bytes);
-/* Ends appending and goes back to the first byte. */
-facet_status facet_spool_rewind(facet_spool *spool);
-/* Reads exactly n_bytes more. */
-facet_status facet_spool_read(facet_spool *spool, void *data, size_t n_bytes);
-/* Reads n_bytes at an offset, after facet_spool_rewind. */
+/* Writes what the buffer holds: after the last append, before the first read. */
+facet_status facet_spool_flush(facet_spool *spool);
 facet_status facet_spool_read_at(const facet_spool *spool, int64_t offset, void *data, size_t n_bytes);
 
 #endif

@@ -36,9 +36,13 @@ facet_status facet_file_read(const char *path, size_t max_bytes, char **text, si
 /* Writes a whole file durably: temporary name beside it, fsync, rename, fsync of the directory. */
 facet_status facet_file_write(const char *path, const char *text, size_t n_bytes);
 
-/* All of it to an open file, again when a signal interrupts; fsync of an open file. The path is for messages. */
+/* All of it to or from an open file, again when a signal interrupts; fsync of an open file. The path is for messages. */
 facet_status facet_descriptor_write(int descriptor, const char *path, const void *data, size_t n_bytes);
+facet_status facet_descriptor_read_at(int descriptor, const char *path, void *data, size_t n_bytes, int64_t offset);
 facet_status facet_descriptor_sync(int descriptor, const char *path);
+
+/* An unnamed temporary file in `directory` (NULL or "": TMPDIR or /tmp), removed by the kernel when closed. */
+facet_status facet_temporary_file(const char *directory, int *descriptor);
 
 facet_status facet_file_sync(const char *path);      /* fsync of a closed file */
 facet_status facet_directory_sync(const char *path); /* fsync of a directory */

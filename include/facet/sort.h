@@ -32,7 +32,4 @@ facet_status facet_sorter_next(facet_sorter *sorter, const void **record);
 int64_t facet_sorter_n_records(const facet_sorter *sorter);
 int64_t facet_sorter_n_runs(const facet_sorter *sorter); /* runs spilled to disk; 0: all in memory */
 
-/* An unnamed temporary file in `directory` (NULL or "": TMPDIR or /tmp), removed by the kernel when closed. */
-facet_status facet_temporary_file(const char *directory, int *descriptor);
-
 #endif

@@ -21,7 +21,7 @@ facet_status split_open_part(split_writer *writer, int split, const facet_schema
 
 facet_status split_close_part(split_writer *writer) {
   if (!writer->part) return FACET_OK;
-  FACET_TRY(facet_shard_writer_finish(writer->part, NULL));
+  FACET_TRY(facet_shard_writer_finish(writer->part));
   facet_shard_writer_destroy(&writer->part);
   writer->n_samples_total += writer->n_samples;
   writer->n_events_total += writer->n_events;

@@ -171,13 +171,21 @@ void facet_hdf5_abandon(hid_t *file, const char *path) {
 }
 
 facet_status facet_hdf5_publish(const char *temporary, const char *path) {
-  char directory[FACET_PATH_MAX];
-  FACET_TRY(facet_path_format(directory, "%s", path));
-  char *slash = strrchr(directory, '/');
-  if (slash) slash[slash == directory] = 0;
   FACET_TRY(facet_file_sync(temporary));
-  FACET_TRY(facet_file_rename(temporary, path));
-  return facet_directory_sync(slash ? directory : ".");
+  return facet_file_rename(temporary, path);
+}
+
+facet_status facet_hdf5_write_file(const char *path, facet_status (*fill)(hid_t file, const void *context),
+                                   const void *context) {
+  char temporary[FACET_PATH_MAX];
+  hid_t file;
+  FACET_TRY(facet_path_format(temporary, "%s.tmp-%ld", path, (long)getpid()));
+  FACET_TRY(facet_hdf5_create(temporary, &file));
+  facet_status status = fill(file, context);
+  if (status == FACET_OK) status = facet_hdf5_close(&file);
+  if (status == FACET_OK) status = facet_hdf5_publish(temporary, path);
+  if (status != FACET_OK) facet_hdf5_abandon(&file, temporary);
+  return status;
 }
 
 /* ---- groups -------------------------------------------------------------------------------------------------- */

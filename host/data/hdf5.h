@@ -56,6 +56,9 @@ void facet_hdf5_discard(hid_t *file);
 void facet_hdf5_abandon(hid_t *file, const char *path);
 /* Makes a closed file durable under its final name: fsync, rename, fsync of the directory. */
 facet_status facet_hdf5_publish(const char *temporary, const char *path);
+/* All of that: a new file that `fill` fills appears complete under its name, or not at all. */
+facet_status facet_hdf5_write_file(const char *path, facet_status (*fill)(hid_t file, const void *context),
+                                   const void *context);
 
 facet_status facet_hdf5_group_create(hid_t location, const char *name, hid_t *group);
 facet_status facet_hdf5_group_open(hid_t location, const char *name, hid_t *group);

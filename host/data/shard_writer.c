@@ -6,7 +6,6 @@
 #include "data/hdf5.h"
 #include "data/shard_format.h"
 #include "data/spool.h"
-#include "facet/file.h"
 #include "facet/memory.h"
 #include "facet/shard.h"
 
@@ -264,10 +263,12 @@ static facet_status write_events(const facet_shard_writer *writer, hid_t file) {
 }
 
 /* Attributes, and the schema's text in /schema so that a mismatch can be named. */
-static facet_status write_header(const facet_shard_writer *writer, hid_t file, int64_t n_samples) {
+static facet_status write_header(const facet_shard_writer *writer, hid_t file) {
   const facet_schema *schema = writer->schema;
+  int64_t n_samples;
   char *text = NULL;
   size_t n_bytes;
+  FACET_TRY(count_rows(writer, -1, &n_samples));
   FACET_TRY(facet_hdf5_set_format(file, "shard", FACET_SHARD_VERSION));
   FACET_TRY(facet_hdf5_set_uint64(file, "schema_hash", schema->hash));
   FACET_TRY(facet_hdf5_set_int64(file, "num_samples", n_samples));
@@ -288,21 +289,13 @@ static facet_status write_header(const facet_shard_writer *writer, hid_t file, i
   return status;
 }
 
-facet_status facet_shard_writer_finish(facet_shard_writer *writer, int64_t *n_samples) {
-  char temporary[FACET_PATH_MAX];
-  hid_t file = -1;
-  int64_t n;
-  FACET_TRY(count_rows(writer, -1, &n));
-  if (n_samples) *n_samples = n;
-  FACET_TRY(facet_path_format(temporary, "%s.tmp", writer->path));
-  facet_status status;
-  FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
-  FACET_TRY_GOTO(status, done, write_header(writer, file, n));
-  FACET_TRY_GOTO(status, done, write_samples(writer, file));
-  FACET_TRY_GOTO(status, done, write_events(writer, file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_close(&file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_publish(temporary, writer->path));
-done:
-  if (status != FACET_OK) facet_hdf5_abandon(&file, temporary);
-  return status;
+static facet_status fill_file(hid_t file, const void *context) {
+  const facet_shard_writer *writer = context;
+  FACET_TRY(write_header(writer, file));
+  FACET_TRY(write_samples(writer, file));
+  return write_events(writer, file);
+}
+
+facet_status facet_shard_writer_finish(facet_shard_writer *writer) {
+  return facet_hdf5_write_file(writer->path, fill_file, writer);
 }

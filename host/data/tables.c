@@ -7,7 +7,6 @@
 
 #include "data/column.h"
 #include "data/shard_format.h"
-#include "facet/file.h"
 #include "facet/memory.h"
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
@@ -34,20 +33,22 @@ static facet_status write_column(const facet_schema *schema, hid_t file, const f
                           column->length > 1 ? 2 : 1, dims, column->values);
 }
 
+typedef struct content {
+  const facet_schema *schema;
+  const facet_table_column *columns;
+  int n_columns;
+} content;
+
+static facet_status fill_file(hid_t file, const void *context) {
+  const content *c = context;
+  FACET_TRY(facet_hdf5_set_format(file, "tables", FACET_TABLES_VERSION));
+  for (int i = 0; i < c->n_columns; i++) FACET_TRY(write_column(c->schema, file, &c->columns[i]));
+  return FACET_OK;
+}
+
 facet_status facet_tables_write(const facet_schema *schema, const char *path, const facet_table_column *columns,
                                 int n_columns) {
-  char temporary[FACET_PATH_MAX];
-  hid_t file = -1;
-  FACET_TRY(facet_path_format(temporary, "%s.tmp", path));
-  facet_status status;
-  FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_set_format(file, "tables", FACET_TABLES_VERSION));
-  for (int i = 0; i < n_columns; i++) FACET_TRY_GOTO(status, done, write_column(schema, file, &columns[i]));
-  FACET_TRY_GOTO(status, done, facet_hdf5_close(&file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_publish(temporary, path));
-done:
-  if (status != FACET_OK) facet_hdf5_abandon(&file, temporary);
-  return status;
+  return facet_hdf5_write_file(path, fill_file, &(content){schema, columns, n_columns});
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */

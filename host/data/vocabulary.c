@@ -205,23 +205,18 @@ done:
   return status;
 }
 
-facet_status facet_vocabulary_save(const facet_vocabulary *vocabulary, const char *path) {
+static facet_status fill_file(hid_t file, const void *context) {
+  const facet_vocabulary *vocabulary = context;
   const int64_t size = facet_vocabulary_size(vocabulary);
-  char temporary[FACET_PATH_MAX];
-  hid_t file = -1;
-  FACET_TRY(facet_path_format(temporary, "%s.tmp", path));
-  facet_status status;
-  FACET_TRY_GOTO(status, done, facet_hdf5_create(temporary, &file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_set_format(file, "vocabulary", FACET_VOCABULARY_VERSION));
-  FACET_TRY_GOTO(status, done, facet_hdf5_set_string(file, "name", vocabulary->name));
-  FACET_TRY_GOTO(status, done, facet_hdf5_set_int64(file, "size", size));
-  FACET_TRY_GOTO(status, done, facet_hdf5_set_uint64(file, "hash", facet_vocabulary_hash_prefix(vocabulary, size)));
-  FACET_TRY_GOTO(status, done, write_tokens(vocabulary, file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_close(&file));
-  FACET_TRY_GOTO(status, done, facet_hdf5_publish(temporary, path));
-done:
-  if (status != FACET_OK) facet_hdf5_abandon(&file, temporary);
-  return status;
+  FACET_TRY(facet_hdf5_set_format(file, "vocabulary", FACET_VOCABULARY_VERSION));
+  FACET_TRY(facet_hdf5_set_string(file, "name", vocabulary->name));
+  FACET_TRY(facet_hdf5_set_int64(file, "size", size));
+  FACET_TRY(facet_hdf5_set_uint64(file, "hash", facet_vocabulary_hash_prefix(vocabulary, size)));
+  return write_tokens(vocabulary, file);
+}
+
+facet_status facet_vocabulary_save(const facet_vocabulary *vocabulary, const char *path) {
+  return facet_hdf5_write_file(path, fill_file, vocabulary);
 }
 
 /* Adds all tokens; checks that offsets cover bytes[n_bytes] in order and that no token is empty or twice there. */

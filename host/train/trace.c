@@ -259,17 +259,16 @@ static void close_tracer(tracer *t) {
   facet_device_close(&t->device);
 }
 
+static facet_status fill_file(hid_t file, const void *context) {
+  const facet_trace_request *request = context;
+  tracer t = {.request = request, .config = request->config, .file = file};
+  const facet_status status = trace_step(&t);
+  close_tracer(&t);
+  return status;
+}
+
 facet_status facet_trace_write(const facet_trace_request *request) {
-  tracer t = {.request = request, .config = request->config, .file = -1};
-  char temporary[FACET_PATH_MAX];
   FACET_CHECK(access(request->output, F_OK) != 0, FACET_ERROR_USAGE, "%s exists; facet never overwrites a trace",
               request->output);
-  FACET_TRY(facet_path_format(temporary, "%s.tmp-%ld", request->output, (long)getpid()));
-  FACET_TRY(facet_hdf5_create(temporary, &t.file));
-  facet_status status = trace_step(&t);
-  close_tracer(&t);
-  if (status == FACET_OK) status = facet_hdf5_close(&t.file);
-  if (status == FACET_OK) status = facet_hdf5_publish(temporary, request->output);
-  if (status != FACET_OK) facet_hdf5_abandon(&t.file, temporary);
-  return status;
+  return facet_hdf5_write_file(request->output, fill_file, request);
 }

@@ -46,9 +46,8 @@ facet_status facet_shard_append_bags(facet_shard_writer *writer, int feature, co
 /* n windows of a sequence: events start[i] … start[i] + length[i] − 1 of this part, oldest first. */
 facet_status facet_shard_append_windows(facet_shard_writer *writer, int sequence, const int64_t *start,
                                         const int32_t *length, int64_t n);
-/* Checks that all columns of samples, and of each sequence's events, have equal length; writes the file. `n_samples`
- * may be NULL. */
-facet_status facet_shard_writer_finish(facet_shard_writer *writer, int64_t *n_samples);
+/* Checks that all columns of samples, and of each sequence's events, have equal length; writes the file. */
+facet_status facet_shard_writer_finish(facet_shard_writer *writer);
 /* Frees the writer; without finish nothing is left on disk. */
 void facet_shard_writer_destroy(facet_shard_writer **writer);
 

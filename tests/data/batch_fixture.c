@@ -118,7 +118,6 @@ static facet_status write_part(const char *path, const facet_schema *schema, int
   facet_status status = FACET_OK;
   facet_shard_writer *writer = NULL;
   char name[FACET_PATH_MAX];
-  int64_t n_samples;
   FACET_TRY(facet_path_format(name, "%s/train/part-%05d.h5", path, part));
   FACET_TRY(facet_shard_writer_create(schema, name, (facet_shard_layout){compress, 16}, &writer));
   for (int f = 0; f < schema->n_features; f++) {
@@ -133,7 +132,7 @@ static facet_status write_part(const char *path, const facet_schema *schema, int
     int32_t length = fixture_length(part, row);
     FACET_TRY_GOTO(status, done, facet_shard_append_windows(writer, 0, &start, &length, 1));
   }
-  FACET_TRY_GOTO(status, done, facet_shard_writer_finish(writer, &n_samples));
+  FACET_TRY_GOTO(status, done, facet_shard_writer_finish(writer));
 done:
   facet_shard_writer_destroy(&writer);
   return status;

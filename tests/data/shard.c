@@ -248,7 +248,7 @@ static void write_large(const facet_schema *schema, const char *path, bool compr
     EXPECT_OK(facet_shard_append_windows(w, 0, &start, &length, 1));
   }
 #undef F
-  EXPECT_OK(facet_shard_writer_finish(w, NULL));
+  EXPECT_OK(facet_shard_writer_finish(w));
   facet_shard_writer_destroy(&w);
 }
 

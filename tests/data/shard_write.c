@@ -26,15 +26,14 @@ static facet_shard_writer *open_writer(const fixture *f) {
 Test(shard_write, a_shard_without_rows) {
   fixture f;
   facet_shard *s;
-  int64_t n = -1;
   fixture_create(&f);
   for (int compress = 0; compress < 2; compress++) {
     facet_shard_writer *w;
     EXPECT_OK(facet_shard_writer_create(f.schema, fixture_path(&f, "a.h5"), (facet_shard_layout){compress, 0}, &w));
-    EXPECT_OK(facet_shard_writer_finish(w, &n));
+    EXPECT_OK(facet_shard_writer_finish(w));
     facet_shard_writer_destroy(&w);
     EXPECT_OK(facet_shard_open(f.schema, fixture_path(&f, "a.h5"), &s));
-    cr_assert(n == 0 && facet_shard_n_samples(s) == 0 && facet_shard_n_events(s, 0) == 0);
+    cr_assert(facet_shard_n_samples(s) == 0 && facet_shard_n_events(s, 0) == 0);
     EXPECT_OK(facet_shard_verify(s));
     facet_shard_close(&s);
   }
@@ -81,14 +80,14 @@ Test(shard_write, columns_of_different_lengths_are_refused) {
   fixture_create(&f);
   facet_shard_writer *w = open_writer(&f);
   fixture_append(&f, w);
-  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w, NULL), "history has 0 windows for 6 samples");
+  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w), "history has 0 windows for 6 samples");
   f.start[5] = 6; /* ends at event 8 of 7 */
   EXPECT_OK(facet_shard_append_windows(w, 0, f.start, f.length, 6));
-  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w, NULL), "history ends at event 8, of 7");
+  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w), "history ends at event 8, of 7");
   EXPECT_OK(facet_shard_append_ids(w, fixture_feature(&f, "history.item_id"), f.event_item, 1));
-  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w, NULL), "7 rows", "history.item_id has 8");
+  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w), "7 rows", "history.item_id has 8");
   EXPECT_OK(facet_shard_append_ids(w, fixture_feature(&f, "user_id"), f.user, 1));
-  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w, NULL), "user_id has 7 rows");
+  EXPECT_ERROR(FACET_ERROR_INTERNAL, facet_shard_writer_finish(w), "user_id has 7 rows");
   facet_shard_writer_destroy(&w);
   cr_assert(n_files(&f) == 0);
   fixture_destroy(&f);
@@ -100,7 +99,7 @@ Test(shard_write, the_count_of_samples_is_optional) {
   facet_shard_writer *w = open_writer(&f);
   fixture_append(&f, w);
   EXPECT_OK(facet_shard_append_windows(w, 0, f.start, f.length, 6));
-  EXPECT_OK(facet_shard_writer_finish(w, NULL));
+  EXPECT_OK(facet_shard_writer_finish(w));
   facet_shard_writer_destroy(&w);
   fixture_destroy(&f);
 }
@@ -155,7 +154,7 @@ static facet_status write_shard(const fixture *f, bool compress, int n_repeats) 
   for (int i = 0; i < n_repeats; i++) fixture_append(f, w);
   for (int i = 0; i < n_repeats && status == FACET_OK; i++)
     status = facet_shard_append_windows(w, 0, f->start, f->length, 6);
-  if (status == FACET_OK) status = facet_shard_writer_finish(w, NULL);
+  if (status == FACET_OK) status = facet_shard_writer_finish(w);
   facet_shard_writer_destroy(&w);
   return status;
 }
@@ -215,7 +214,7 @@ Test(shard_write, a_directory_that_cannot_be_written) {
   cr_assert(!w);
   EXPECT_OK(facet_directory_create(fixture_path(&f, "a.h5/inner"))); /* the rename fails */
   w = open_writer(&f);
-  EXPECT_ERROR(FACET_ERROR_IO, facet_shard_writer_finish(w, NULL), "a.h5");
+  EXPECT_ERROR(FACET_ERROR_IO, facet_shard_writer_finish(w), "a.h5");
   facet_shard_writer_destroy(&w);
   cr_assert(n_files(&f) == 1);
   fixture_destroy(&f);

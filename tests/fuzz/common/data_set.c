@@ -44,7 +44,7 @@ static void write_part(const facet_schema *schema, const char *path) {
   FUZZ_MUST(facet_shard_append_int64s(w, F("history.time"), event_time, 7));
   FUZZ_MUST(facet_shard_append_bags(w, F("history.tags"), event_tag_count, tags, 7));
   FUZZ_MUST(facet_shard_append_windows(w, 0, start, length, 6));
-  FUZZ_MUST(facet_shard_writer_finish(w, NULL));
+  FUZZ_MUST(facet_shard_writer_finish(w));
   facet_shard_writer_destroy(&w);
 #undef F
 }

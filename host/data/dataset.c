@@ -33,7 +33,7 @@ facet_status facet_dataset_count_parts(const char *directory, int *n_parts) {
   for (int64_t i = 0; i < n_names; i++) {
     char expected[32];
     const size_t n = strlen(names[i]);
-    if (strncmp(names[i], "part-", 5) || n < 3 || strcmp(names[i] + n - 3, ".h5")) continue;
+    if (strncmp(names[i], "part-", 5) || strcmp(names[i] + n - 3, ".h5")) continue;
     snprintf(expected, sizeof expected, "part-%05d.h5", *n_parts);
     if (strcmp(names[i], expected)) {
       status = facet_error_set(FACET_ERROR_DATA, __FILE__, __LINE__, "%s: found %s, expected %s", directory, names[i],

@@ -116,7 +116,7 @@ static inline int fixture_feature(const fixture *f, const char *name) {
   return i;
 }
 
-/* Appends everything but `without` (may be NULL), a few rows at a time. */
+/* Appends everything but the windows, a few rows at a time. */
 static inline void fixture_append(const fixture *f, facet_shard_writer *w) {
 #define F(name) fixture_feature(f, name)
   EXPECT_OK(facet_shard_append_floats(w, F("label"), f->label, 4));

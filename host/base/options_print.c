@@ -15,16 +15,9 @@ static bool is_plain_safe(const char *text) {
   return strspn(text, letters) > 0 && text[strspn(text, others)] == 0;
 }
 
-static void format_list(const facet_int_list *list, char *buffer, size_t n_bytes) {
-  size_t used = (size_t)snprintf(buffer, n_bytes, "[");
-  for (int64_t i = 0; i < list->n && used < n_bytes; i++) {
-    used += (size_t)snprintf(buffer + used, n_bytes - used, "%s%lld", i ? ", " : "", (long long)list->value[i]);
-  }
-  if (used < n_bytes) snprintf(buffer + used, n_bytes - used, "]");
-}
-
 const char *facet_option_format(const facet_option *option, const void *values, char *buffer, size_t n_bytes) {
   const void *field = (const char *)values + option->offset;
+  const facet_int_list *list;
   int choice;
   switch (option->type) {
   case FACET_OPTION_BOOL:
@@ -45,7 +38,8 @@ const char *facet_option_format(const facet_option *option, const void *values, 
     snprintf(buffer, n_bytes, "%s", choice >= 0 ? option->choices[choice] : "");
     break;
   case FACET_OPTION_INT_LIST:
-    format_list(field, buffer, n_bytes);
+    list = field;
+    facet_text_list(list->value, list->n, buffer, n_bytes);
     break;
   }
   return buffer;

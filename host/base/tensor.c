@@ -2,7 +2,8 @@
 #include "facet/tensor.h"
 
 #include <stdarg.h>
-#include <stdio.h>
+
+#include "base/text.h"
 
 facet_shape facet_shape_make(int rank, ...) {
   facet_shape shape = {.rank = rank};
@@ -37,11 +38,5 @@ int64_t facet_shape_last(const facet_shape *shape) {
 }
 
 const char *facet_shape_format(const facet_shape *shape, char *buffer, size_t n_bytes) {
-  size_t used = 0;
-  for (int i = 0; i < shape->rank && used < n_bytes; i++) {
-    int n = snprintf(buffer + used, n_bytes - used, "%s%lld", i ? ", " : "[", (long long)shape->dim[i]);
-    used += (size_t)n;
-  }
-  if (used < n_bytes) snprintf(buffer + used, n_bytes - used, "%s", shape->rank ? "]" : "[]");
-  return buffer;
+  return facet_text_list(shape->dim, shape->rank, buffer, n_bytes);
 }

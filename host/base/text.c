@@ -87,6 +87,14 @@ const char *facet_text_join(const char *const *names, int n, char *buffer, size_
   return buffer;
 }
 
+const char *facet_text_list(const int64_t *values, int64_t n, char *buffer, size_t n_bytes) {
+  size_t used = (size_t)snprintf(buffer, n_bytes, "[");
+  for (int64_t i = 0; i < n && used < n_bytes; i++)
+    used += (size_t)snprintf(buffer + used, n_bytes - used, "%s%lld", i ? ", " : "", (long long)values[i]);
+  if (used < n_bytes) snprintf(buffer + used, n_bytes - used, "]");
+  return buffer;
+}
+
 const char *facet_text_suggest(const char *name, const char *what, const char *const *names, int n, char *buffer,
                                size_t n_bytes) {
   const char *nearest = facet_nearest_name(name, names, n);

@@ -25,6 +25,9 @@ bool facet_text_in_range(int64_t value, double low, double high);
 /* "a, b, c" into buffer, cut with "…" when it does not fit; returns buffer. */
 const char *facet_text_join(const char *const *names, int n, char *buffer, size_t n_bytes);
 
+/* "[1, 2]" into buffer, cut when it does not fit; returns buffer. */
+const char *facet_text_list(const int64_t *values, int64_t n, char *buffer, size_t n_bytes);
+
 /* The end of a message about an unknown name: `; did you mean "batch_size"?`, or `; known <what>: a, b, c`. */
 const char *facet_text_suggest(const char *name, const char *what, const char *const *names, int n, char *buffer,
                                size_t n_bytes);

@@ -35,4 +35,10 @@ size_t facet_column_cache_limit(size_t n_bytes);
 /* Asks for rows of a column from memory, if they are in the cache of decoded blocks; any range is allowed. */
 void facet_column_prefetch(const facet_column *column, int64_t first, int64_t n);
 
+#define FACET_COLUMN_BLOCK 16384 /* rows at a time, of code that reads all of a column */
+
+static inline int64_t facet_column_block(int64_t first, int64_t n_rows) {
+  return n_rows - first < FACET_COLUMN_BLOCK ? n_rows - first : FACET_COLUMN_BLOCK;
+}
+
 #endif

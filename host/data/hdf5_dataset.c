@@ -1,6 +1,7 @@
 /* Flat data sets of numbers. See hdf5.h. */
 #include <string.h>
 
+#include "base/text.h"
 #include "data/hdf5.h"
 
 static const struct {
@@ -187,15 +188,6 @@ facet_status facet_hdf5_write(hid_t location, const char *name, facet_hdf5_type 
   return FACET_OK;
 }
 
-/* "[3, 4]" for messages. */
-static const char *format_dims(int rank, const int64_t *dims, char *text, size_t n_bytes) {
-  size_t used = (size_t)snprintf(text, n_bytes, "[");
-  for (int i = 0; i < rank && used < n_bytes; i++)
-    used += (size_t)snprintf(text + used, n_bytes - used, "%s%lld", i ? ", " : "", (long long)dims[i]);
-  if (used < n_bytes) snprintf(text + used, n_bytes - used, "]");
-  return text;
-}
-
 facet_status facet_hdf5_read(hid_t location, const char *name, facet_hdf5_type type, int rank, const int64_t *dims,
                              void *data) {
   FACET_HDF5_GUARD;
@@ -208,7 +200,8 @@ facet_status facet_hdf5_read(hid_t location, const char *name, facet_hdf5_type t
   FACET_TRY(facet_hdf5_dataset_shape(dataset, &stored, &stored_rank, stored_dims));
   if (stored_rank != rank || memcmp(stored_dims, dims, (size_t)rank * sizeof *dims))
     return facet_hdf5_error(FACET_ERROR_DATA, dataset, NULL, "has shape %s, expected %s",
-                            format_dims(stored_rank, stored_dims, a, sizeof a), format_dims(rank, dims, b, sizeof b));
+                            facet_text_list(stored_dims, stored_rank, a, sizeof a),
+                            facet_text_list(dims, rank, b, sizeof b));
   FACET_TRY(check_type(dataset, type));
   if (H5Dread(dataset, facet_hdf5_native(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
     return facet_hdf5_error(FACET_ERROR_DATA, dataset, NULL, "cannot read");

@@ -6,8 +6,6 @@
 #include "data/inspect.h"
 #include "facet/memory.h"
 
-#define BLOCK 16384 /* rows at a time */
-
 facet_status inspect_statistics_create(const facet_schema *schema, inspect_statistics **out) {
   inspect_statistics *statistics;
   *out = NULL;
@@ -31,14 +29,10 @@ void inspect_statistics_destroy(inspect_statistics **out) {
 
 /* ---- adding a shard -------------------------------------------------------------------------------------------- */
 
-static int64_t block_at(int64_t first, int64_t n_rows) {
-  return n_rows - first < BLOCK ? n_rows - first : BLOCK;
-}
-
 static facet_status add_labels(inspect_statistics *statistics, facet_column *column, float *labels) {
   const int64_t n_rows = facet_column_n_rows(column);
-  for (int64_t first = 0; first < n_rows; first += BLOCK) {
-    const int64_t n = block_at(first, n_rows);
+  for (int64_t first = 0; first < n_rows; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, n_rows);
     FACET_TRY(facet_column_read_float(column, first, n, labels));
     for (int64_t i = 0; i < n; i++) {
       statistics->label_sum += (double)labels[i];
@@ -50,8 +44,8 @@ static facet_status add_labels(inspect_statistics *statistics, facet_column *col
 
 static facet_status add_times(inspect_statistics *statistics, facet_column *column, int64_t *times) {
   const int64_t n_rows = facet_column_n_rows(column);
-  for (int64_t first = 0; first < n_rows; first += BLOCK) {
-    const int64_t n = block_at(first, n_rows);
+  for (int64_t first = 0; first < n_rows; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, n_rows);
     FACET_TRY(facet_column_read_int64(column, first, n, times));
     for (int64_t i = 0; i < n; i++) {
       if (times[i] < statistics->time_min) statistics->time_min = times[i];
@@ -64,8 +58,8 @@ static facet_status add_times(inspect_statistics *statistics, facet_column *colu
 /* `longest` bounds the histogram: the schema's limit, or all events of the part. */
 static facet_status add_lengths(inspect_windows *windows, facet_column *column, int64_t longest, int32_t *lengths) {
   const int64_t n_rows = facet_column_n_rows(column);
-  for (int64_t first = 0; first < n_rows; first += BLOCK) {
-    const int64_t n = block_at(first, n_rows);
+  for (int64_t first = 0; first < n_rows; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, n_rows);
     FACET_TRY(facet_column_read_int32(column, first, n, lengths));
     for (int64_t i = 0; i < n; i++) {
       windows->n++;
@@ -83,7 +77,7 @@ static facet_status add_lengths(inspect_windows *windows, facet_column *column, 
 facet_status inspect_statistics_add(inspect_statistics *statistics, facet_shard *shard) {
   const facet_schema *schema = statistics->schema;
   int64_t *buffer; /* of 8, or fewer, bytes a row */
-  FACET_TRY(FACET_ALLOC(buffer, BLOCK, "statistics"));
+  FACET_TRY(FACET_ALLOC(buffer, FACET_COLUMN_BLOCK, "statistics"));
   facet_status status;
   FACET_TRY_GOTO(status, done, add_labels(statistics, facet_shard_values(shard, schema->label), (float *)buffer));
   if (schema->time >= 0)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "data/inspect.h"
 #include "facet/file.h"
 #include "facet/memory.h"
@@ -83,12 +84,7 @@ const char *inspect_time(int64_t seconds) {
 }
 
 const char *inspect_shape(int rank, const int64_t *dims) {
-  char *buffer = next_buffer();
-  int used = snprintf(buffer, RING_BYTES, "[");
-  for (int i = 0; i < rank; i++)
-    used += snprintf(buffer + used, (size_t)(RING_BYTES - used), "%s%" PRId64, i ? ", " : "", dims[i]);
-  snprintf(buffer + used, (size_t)(RING_BYTES - used), "]");
-  return buffer;
+  return facet_text_list(dims, rank, next_buffer(), RING_BYTES);
 }
 
 /* ---- tokens ---------------------------------------------------------------------------------------------------- */

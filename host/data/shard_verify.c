@@ -7,15 +7,13 @@
 #include "data/shard_format.h"
 #include "facet/memory.h"
 
-#define BLOCK 16384 /* rows at a time */
-
 typedef struct verifier {
   facet_shard *shard;
-  int32_t *ids;    /* [BLOCK] */
-  int64_t *ints;   /* [BLOCK + 1] */
-  int64_t *starts; /* [BLOCK] */
-  int64_t *times;  /* [BLOCK] */
-  float *floats;   /* [max(BLOCK, longest vector)] */
+  int32_t *ids;    /* [FACET_COLUMN_BLOCK] */
+  int64_t *ints;   /* [FACET_COLUMN_BLOCK + 1] */
+  int64_t *starts; /* [FACET_COLUMN_BLOCK] */
+  int64_t *times;  /* [FACET_COLUMN_BLOCK] */
+  float *floats;   /* [max(FACET_COLUMN_BLOCK, longest vector)] */
 } verifier;
 
 #define FAIL_ROW(column, row, ...) return fail_row(v, column, row, __VA_ARGS__)
@@ -32,14 +30,10 @@ static facet_status fail_row(const verifier *v, const facet_column *column, int6
   FACET_FAIL(FACET_ERROR_DATA, "%s: %s: row %" PRId64 ": %s", v->shard->path, facet_column_name(column), row, text);
 }
 
-static int64_t block_at(int64_t first, int64_t n_rows) {
-  return n_rows - first < BLOCK ? n_rows - first : BLOCK;
-}
-
 static facet_status verify_ids(const verifier *v, facet_column *column, const facet_vocabulary_info *vocabulary) {
   const int64_t n_rows = facet_column_n_rows(column);
-  for (int64_t first = 0; first < n_rows; first += BLOCK) {
-    const int64_t n = block_at(first, n_rows);
+  for (int64_t first = 0; first < n_rows; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, n_rows);
     FACET_TRY(facet_column_read_int32(column, first, n, v->ids));
     for (int64_t i = 0; i < n; i++)
       if (v->ids[i] < 0 || v->ids[i] >= vocabulary->size)
@@ -52,7 +46,7 @@ static facet_status verify_ids(const verifier *v, facet_column *column, const fa
 /* Finite; labels 0 or 1; weights not negative. */
 static facet_status verify_floats(const verifier *v, facet_column *column, const facet_feature *feature) {
   const int64_t n_rows = facet_column_n_rows(column);
-  const int64_t step = feature->length < BLOCK ? BLOCK / feature->length : 1; /* rows */
+  const int64_t step = feature->length < FACET_COLUMN_BLOCK ? FACET_COLUMN_BLOCK / feature->length : 1; /* rows */
   float *values = v->floats;
   for (int64_t first = 0; first < n_rows; first += step) {
     const int64_t n = n_rows - first < step ? n_rows - first : step;
@@ -72,8 +66,8 @@ static facet_status verify_floats(const verifier *v, facet_column *column, const
 /* Times are not negative; groups are any number, which must be readable. */
 static facet_status verify_int64s(const verifier *v, facet_column *column, const facet_feature *feature) {
   const int64_t n_rows = facet_column_n_rows(column);
-  for (int64_t first = 0; first < n_rows; first += BLOCK) {
-    const int64_t n = block_at(first, n_rows);
+  for (int64_t first = 0; first < n_rows; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, n_rows);
     FACET_TRY(facet_column_read_int64(column, first, n, v->ints));
     for (int64_t i = 0; i < n && feature->role == FACET_ROLE_TIME; i++)
       if (v->ints[i] < 0) FAIL_ROW(column, first + i, "time %" PRId64 ", expected 0 or more", v->ints[i]);
@@ -83,8 +77,8 @@ static facet_status verify_int64s(const verifier *v, facet_column *column, const
 
 static facet_status verify_offsets(const verifier *v, facet_column *column, const facet_feature *feature) {
   const int64_t n_rows = facet_column_n_rows(column) - 1;
-  for (int64_t first = 0; first < n_rows; first += BLOCK) {
-    const int64_t n = block_at(first, n_rows);
+  for (int64_t first = 0; first < n_rows; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, n_rows);
     FACET_TRY(facet_column_read_int64(column, first, n + 1, v->ints));
     for (int64_t i = 0; i < n; i++) {
       int64_t count;
@@ -108,8 +102,8 @@ typedef struct drop_list {
 static facet_status find_drops(const verifier *v, facet_column *column, drop_list *drops) {
   const int64_t n_rows = facet_column_n_rows(column);
   int64_t before = INT64_MIN;
-  for (int64_t first = 0; first < n_rows; first += BLOCK) {
-    const int64_t n = block_at(first, n_rows);
+  for (int64_t first = 0; first < n_rows; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, n_rows);
     FACET_TRY(facet_column_read_int64(column, first, n, v->ints));
     for (int64_t i = 0; i < n; i++) {
       if (v->ints[i] < before) {
@@ -161,8 +155,8 @@ static facet_status verify_windows(const verifier *v, int sequence, facet_column
   const facet_schema *schema = shard->schema;
   const int64_t max_length = schema->sequences[sequence].max_length, n_events = shard->n_events[sequence];
   facet_column *starts = shard->starts[sequence], *lengths = shard->lengths[sequence];
-  for (int64_t first = 0; first < shard->n_samples; first += BLOCK) {
-    const int64_t n = block_at(first, shard->n_samples);
+  for (int64_t first = 0; first < shard->n_samples; first += FACET_COLUMN_BLOCK) {
+    const int64_t n = facet_column_block(first, shard->n_samples);
     FACET_TRY(facet_column_read_int64(starts, first, n, v->starts));
     FACET_TRY(facet_column_read_int32(lengths, first, n, v->ids));
     if (schema->time >= 0) FACET_TRY(facet_column_read_int64(shard->values[schema->time], first, n, v->times));
@@ -216,14 +210,14 @@ static facet_status verify_feature(const verifier *v, int i) {
 facet_status facet_shard_verify(facet_shard *shard) {
   verifier v = {.shard = shard};
   const facet_schema *schema = shard->schema;
-  int64_t n_floats = BLOCK;
+  int64_t n_floats = FACET_COLUMN_BLOCK;
   facet_status status;
   for (int i = 0; i < schema->n_features; i++)
     if (schema->features[i].length > n_floats) n_floats = schema->features[i].length;
-  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.ids, BLOCK, "verifying a shard"));
-  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.ints, BLOCK + 1, "verifying a shard"));
-  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.starts, BLOCK, "verifying a shard"));
-  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.times, BLOCK, "verifying a shard"));
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.ids, FACET_COLUMN_BLOCK, "verifying a shard"));
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.ints, FACET_COLUMN_BLOCK + 1, "verifying a shard"));
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.starts, FACET_COLUMN_BLOCK, "verifying a shard"));
+  FACET_TRY_GOTO(status, done, FACET_ALLOC(v.times, FACET_COLUMN_BLOCK, "verifying a shard"));
   FACET_TRY_GOTO(status, done, FACET_ALLOC(v.floats, n_floats, "verifying a shard"));
   for (int i = 0; i < schema->n_features; i++) FACET_TRY_GOTO(status, done, verify_feature(&v, i));
   for (int s = 0; s < schema->n_sequences; s++) FACET_TRY_GOTO(status, done, verify_sequence(&v, s));

@@ -13,15 +13,16 @@
 #include <unistd.h>
 
 #include "facet/environment.h"
+#include "support/files.h"
 
-static char root[] = "/tmp/facet-file-XXXXXX";
+static char root[64];
 static char path[FACET_PATH_MAX];
 
 static void setup(void) {
-  cr_assert(mkdtemp(root));
+  test_directory_create(root);
 }
 static void teardown(void) {
-  facet_directory_remove(root);
+  test_directory_remove(root);
 }
 TestSuite(file, .init = setup, .fini = teardown);
 

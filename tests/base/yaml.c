@@ -4,11 +4,11 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "facet/file.h"
+#include "support/files.h"
 
 static facet_yaml *parse(const char *text) {
   facet_yaml *document;
@@ -169,9 +169,9 @@ Test(yaml, every_prefix_of_a_document_is_read_or_refused) {
 }
 
 Test(yaml, files) {
-  char directory[] = "/tmp/facet-yaml-XXXXXX", path[FACET_PATH_MAX];
+  char directory[64], path[FACET_PATH_MAX];
   facet_yaml *document;
-  cr_assert(mkdtemp(directory));
+  test_directory_create(directory);
   snprintf(path, sizeof path, "%s/x.yaml", directory);
   cr_assert(facet_yaml_load(path, FACET_ERROR_DATA, &document) == FACET_ERROR_IO);
   cr_assert(strstr(facet_error_get()->message, path));
@@ -179,7 +179,7 @@ Test(yaml, files) {
   cr_assert(facet_yaml_load(path, FACET_ERROR_DATA, &document) == FACET_OK);
   cr_assert(facet_yaml_n_items(facet_yaml_root(document)) == 1);
   facet_yaml_destroy(&document);
-  facet_directory_remove(directory);
+  test_directory_remove(directory);
 }
 
 Test(yaml, nearest_name) {

@@ -9,19 +9,18 @@ static char directory[64];
 static void write_text(const char *name, const char *text) {
   char path[128];
   snprintf(path, sizeof path, "%s/%s", directory, name);
-  FILE *file = fopen(path, "w");
-  cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
+  test_file_write(path, text, strlen(text));
 }
 
 static void create(void) {
-  program_directory_create(directory);
+  test_directory_create(directory);
   write_text("config.yaml", "convert: {name: test, min_user_events: 1}\n"
                             "interactions: {file: log.tsv, user: user, item: item, time: time}\n");
   write_text("log.tsv", "user\titem\ttime\nu1\ta\t1\nu1\tb\t2\nu2\tc\t1\nu2\td\t2\n");
 }
 
 static void destroy(void) {
-  program_directory_remove(directory);
+  test_directory_remove(directory);
 }
 
 TestSuite(cli_convert, .init = create, .fini = destroy);

@@ -13,11 +13,11 @@
 static char inspect_root[64];
 
 static void inspect_create(void) {
-  program_directory_create(inspect_root);
+  test_directory_create(inspect_root);
 }
 
 static void inspect_remove(void) {
-  program_directory_remove(inspect_root);
+  test_directory_remove(inspect_root);
 }
 
 /* "<root>/<name>" in a buffer that lives until the eighth call after. */

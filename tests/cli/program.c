@@ -2,10 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
-
-#include "facet/file.h"
 
 char program_output[1 << 18];
 
@@ -40,14 +37,4 @@ int program_shell(const char *format, ...) {
   va_end(list);
   snprintf(command, sizeof command, "exec 2>&1; FACET=" FACET_BINARY_DIR "/facet; %s", text);
   return run(command);
-}
-
-void program_directory_create(char path[64]) {
-  const char *parent = getenv("TMPDIR");
-  snprintf(path, 64, "%.40s/facet_cli_XXXXXX", parent ? parent : "/tmp");
-  cr_assert(mkdtemp(path));
-}
-
-void program_directory_remove(const char *path) {
-  cr_assert(facet_directory_remove(path) == FACET_OK);
 }

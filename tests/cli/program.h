@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "facet/status.h"
+#include "support/files.h"
 
 /* What the last program printed: standard output and standard error in the order of writing. */
 extern char program_output[1 << 18];
@@ -27,9 +28,5 @@ int program_shell(const char *format, ...) FACET_PRINTF(1, 2);
       cr_assert(strstr(program_output, expect_texts[expect_i]), "\"%s\" is not in:\n%s", expect_texts[expect_i],       \
                 program_output);                                                                                       \
   } while (0)
-
-/* A new directory under $TMPDIR, or else /tmp, whose name goes to path[64]; program_directory_remove deletes it with all it holds. */
-void program_directory_create(char path[64]);
-void program_directory_remove(const char *path);
 
 #endif

@@ -4,10 +4,10 @@
 static char directory[64];
 
 static void setup(void) {
-  program_directory_create(directory);
+  test_directory_create(directory);
 }
 static void teardown(void) {
-  program_directory_remove(directory);
+  test_directory_remove(directory);
 }
 TestSuite(cli_synthesize, .init = setup, .fini = teardown);
 

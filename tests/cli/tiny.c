@@ -47,13 +47,13 @@ void tiny_synthesize(const char *name, const char *sets) {
 }
 
 void tiny_create(void) {
-  program_directory_create(root);
+  test_directory_create(root);
   tiny_synthesize("data", "");
   tiny_write("c.yaml", config_text);
 }
 
 void tiny_remove(void) {
-  program_directory_remove(root);
+  test_directory_remove(root);
 }
 
 const char *tiny_path(const char *format, ...) {
@@ -69,7 +69,7 @@ const char *tiny_path(const char *format, ...) {
 }
 
 void tiny_write(const char *name, const char *text) {
-  cr_assert(facet_file_write(tiny_path("%s", name), text, strlen(text)) == FACET_OK, "%s", facet_error_get()->message);
+  test_file_write(tiny_path("%s", name), text, strlen(text));
 }
 
 int tiny_train(const char *run, const char *format, ...) {
@@ -219,17 +219,6 @@ void tiny_expect_same_run(const char *a, const char *b) {
 
 /* ---- damage ---------------------------------------------------------------------------------------------------- */
 
-void tiny_poke(const char *file_name, const char *dataset, int64_t element, double value) {
-  hid_t file = H5Fopen(tiny_path("%s", file_name), H5F_ACC_RDWR, H5P_DEFAULT);
-  hid_t set = H5Dopen2(file, dataset, H5P_DEFAULT);
-  cr_assert(set >= 0, "%s: no data set %s", file_name, dataset);
-  hid_t space = H5Dget_space(set);
-  const hsize_t coordinate = (hsize_t)element, one = 1;
-  hid_t memory = H5Screate_simple(1, &one, NULL);
-  cr_assert(H5Sselect_elements(space, H5S_SELECT_SET, 1, &coordinate) >= 0);
-  cr_assert(H5Dwrite(set, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, &value) >= 0);
-  H5Sclose(memory);
-  H5Sclose(space);
-  H5Dclose(set);
-  H5Fclose(file);
+void tiny_poke(const char *file, const char *dataset, int64_t element, double value) {
+  test_hdf5_poke(tiny_path("%s", file), dataset, element, value);
 }

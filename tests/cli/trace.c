@@ -7,7 +7,7 @@
 static char directory[64], config[512], data[128];
 
 static void setup(void) {
-  program_directory_create(directory);
+  test_directory_create(directory);
   snprintf(data, sizeof data, "%s/data", directory);
   snprintf(config, sizeof config, "%s/models/mean_pooling.yaml --set data.path=%s --set train.batch_size=60",
            FACET_SOURCE_DIR, data);
@@ -17,7 +17,7 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-  program_directory_remove(directory);
+  test_directory_remove(directory);
 }
 
 TestSuite(trace, .init = setup, .fini = teardown);

@@ -1,8 +1,6 @@
 #include "batch_fixture.h"
 
-#include <hdf5.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "facet/file.h"
@@ -181,34 +179,15 @@ static facet_status write_all(fixture_options options, const char *path) {
 }
 
 facet_status fixture_create(fixture_options options, char *path) {
-  snprintf(path, 64, "/tmp/facet_batch_XXXXXX");
-  FACET_CHECK(mkdtemp(path), FACET_ERROR_IO, "cannot create %s", path);
+  test_directory_create(path);
   return write_all(options, path);
 }
 
-facet_status fixture_remove(const char *path) {
-  return facet_directory_remove(path);
-}
-
-facet_status fixture_poke(const char *path, int part, const char *name, int64_t element, double value) {
-  char file_name[FACET_PATH_MAX];
-  if (part < 0) {
-    FACET_TRY(facet_path_format(file_name, "%s/tables.h5", path));
-  } else {
-    FACET_TRY(facet_path_format(file_name, "%s/train/part-%05d.h5", path, part));
-  }
-  hid_t file = H5Fopen(file_name, H5F_ACC_RDWR, H5P_DEFAULT), set = H5Dopen2(file, name, H5P_DEFAULT);
-  hid_t space = H5Dget_space(set);
-  hsize_t size[2] = {0, 1}, one = 1;
-  H5Sget_simple_extent_dims(space, size, NULL);
-  hsize_t coordinate[2] = {(hsize_t)element / size[1], (hsize_t)element % size[1]};
-  H5Sselect_elements(space, H5S_SELECT_SET, 1, coordinate);
-  hid_t memory = H5Screate_simple(1, &one, NULL);
-  herr_t result = H5Dwrite(set, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, &value);
-  H5Sclose(memory);
-  H5Sclose(space);
-  H5Dclose(set);
-  H5Fclose(file);
-  FACET_CHECK(result >= 0, FACET_ERROR_IO, "%s: cannot overwrite %s", file_name, name);
-  return FACET_OK;
+void fixture_poke(const char *path, int part, const char *name, int64_t element, double value) {
+  char file_name[128];
+  if (part < 0)
+    snprintf(file_name, sizeof file_name, "%s/tables.h5", path);
+  else
+    snprintf(file_name, sizeof file_name, "%s/train/part-%05d.h5", path, part);
+  test_hdf5_poke(file_name, name, element, value);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "facet/status.h"
+#include "support/files.h"
 
 #define FIXTURE_PARTS 3
 #define FIXTURE_SAMPLES 88 /* 37 + 1 + 50 */
@@ -22,12 +23,11 @@ typedef struct fixture_options {
   bool no_group, no_weight;
 } fixture_options;
 
-/* Makes a new directory under /tmp and the data set with split `train` in it; path has 64 bytes. */
+/* Makes a new directory and the data set with split `train` in it; path has 64 bytes. */
 facet_status fixture_create(fixture_options options, char *path);
-facet_status fixture_remove(const char *path);
 
 /* Overwrites one element of a data set of part `part` (−1: tables.h5), e.g. "/samples/label". */
-facet_status fixture_poke(const char *path, int part, const char *name, int64_t element, double value);
+void fixture_poke(const char *path, int part, const char *name, int64_t element, double value);
 
 /* The values. `what` is the feature's name; events and samples of one name differ. */
 int32_t fixture_id(const char *what, int64_t part, int64_t row, int64_t size);

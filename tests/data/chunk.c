@@ -15,7 +15,7 @@ typedef struct stored {
   chunk_content content;
 } stored;
 
-static char path[64];
+static char directory[64], path[80];
 static hid_t file = -1, dataset = -1;
 
 static void create(const stored *s) {
@@ -35,8 +35,8 @@ static void create(const stored *s) {
   if (s->shuffle) H5Pset_shuffle(creation);
   if (s->deflate) H5Pset_deflate(creation, 6);
   if (s->checksum) H5Pset_fletcher32(creation);
-  strcpy(path, "/tmp/facet_chunk_XXXXXX");
-  close(mkstemp(path));
+  test_directory_create(directory);
+  snprintf(path, sizeof path, "%s/x.h5", directory);
   file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   dataset = H5Dcreate2(file, "x", type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
   cr_assert(H5Dwrite(dataset, facet_hdf5_native(s->type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
@@ -49,7 +49,7 @@ static void create(const stored *s) {
 static void destroy(void) {
   H5Dclose(dataset);
   H5Fclose(file);
-  unlink(path);
+  test_directory_remove(directory);
 }
 
 static void expect_equal(const stored *s) {

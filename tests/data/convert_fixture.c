@@ -10,15 +10,14 @@ char converter_report[8192];
 static char root[64];
 
 void converter_create(void) {
-  strcpy(root, "/tmp/facet_convert_XXXXXX");
-  cr_assert(mkdtemp(root));
+  test_directory_create(root);
   facet_environment environment = *facet_environment_get();
   environment.log = FACET_LOG_QUIET;
   facet_environment_set(&environment);
 }
 
 void converter_remove(void) {
-  EXPECT_OK(facet_directory_remove(root));
+  test_directory_remove(root);
 }
 
 const char *converter_path(const char *name) {
@@ -30,8 +29,7 @@ const char *converter_path(const char *name) {
 }
 
 void converter_write_bytes(const char *name, const void *bytes, size_t n_bytes) {
-  FILE *file = fopen(converter_path(name), "wb");
-  cr_assert(file && fwrite(bytes, 1, n_bytes, file) == n_bytes && fclose(file) == 0);
+  test_file_write(converter_path(name), bytes, n_bytes);
 }
 
 void converter_write(const char *name, const char *text) {

@@ -116,12 +116,13 @@ Test(dataset, tables_that_do_not_fit_their_vocabulary) {
   REFUSED(foreign_replace(path, "/item/image", H5T_IEEE_F64LE, 7, 2), "/item/image: is stored as float64, expected");
   REFUSED(foreign_replace(path, "/item/genres/offsets", H5T_STD_I64LE, 7, 1), "has 7 rows, expected 8");
   REFUSED(foreign_delete(path, "/item/genres/values"), "item/genres/values: the data set is missing");
-  REFUSED(foreign_poke(path, "/item/genres/offsets", 0, 1), "/item/genres/offsets: row 0: 1, expected 0");
-  REFUSED(foreign_poke(path, "/item/genres/offsets", 7, 8), "/item/genres/values: has 7 rows, expected 8");
-  REFUSED(foreign_poke(path, "/item/genres/offsets", 4, 1), "/item/genres/offsets: row 4: 5 values, expected 0 to 3");
-  REFUSED(foreign_poke(path, "/item/genres/offsets", 4, 0), "/item/genres/offsets: row 3: -1 values, expected 0 to 3");
-  REFUSED(foreign_poke(path, "/item/genres/values", 6, 5), "/item/genres/values: row 6: id 5, expected 0 to 4");
-  REFUSED(foreign_poke(path, "/item/image", 13, INFINITY), "/item/image: row 6: inf, expected a finite number");
+  REFUSED(test_hdf5_poke(path, "/item/genres/offsets", 0, 1), "/item/genres/offsets: row 0: 1, expected 0");
+  REFUSED(test_hdf5_poke(path, "/item/genres/offsets", 7, 8), "/item/genres/values: has 7 rows, expected 8");
+  REFUSED(test_hdf5_poke(path, "/item/genres/offsets", 4, 1), "/item/genres/offsets: row 4: 5 values, expected 0 to 3");
+  REFUSED(test_hdf5_poke(path, "/item/genres/offsets", 4, 0),
+          "/item/genres/offsets: row 3: -1 values, expected 0 to 3");
+  REFUSED(test_hdf5_poke(path, "/item/genres/values", 6, 5), "/item/genres/values: row 6: id 5, expected 0 to 4");
+  REFUSED(test_hdf5_poke(path, "/item/image", 13, INFINITY), "/item/image: row 6: inf, expected a finite number");
   REFUSED(foreign_set_text(path, "facet_format", "shard"), "facet_format is \"shard\", expected \"tables\"");
   REFUSED(truncate(path, 1000), "not a readable HDF5 file");
 #undef REFUSED

@@ -12,6 +12,7 @@
 #include "facet/schema.h"
 #include "facet/shard.h"
 #include "facet/vocabulary.h"
+#include "support/files.h"
 
 #define EXPECT_OK(expression)                                                                                          \
   do {                                                                                                                 \
@@ -100,14 +101,13 @@ static inline void fixture_create(fixture *f) {
       .genres = {2, 3, 4, 2, 3, 4, 2},
       .image = {0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
   };
-  strcpy(f->directory, "/tmp/facet_data_XXXXXX");
-  cr_assert(mkdtemp(f->directory));
+  test_directory_create(f->directory);
   EXPECT_OK(facet_schema_parse("small.yaml", fixture_schema_text, &f->schema));
 }
 
 static inline void fixture_destroy(fixture *f) {
   facet_schema_destroy(&f->schema);
-  EXPECT_OK(facet_directory_remove(f->directory));
+  test_directory_remove(f->directory);
 }
 
 static inline int fixture_feature(const fixture *f, const char *name) {

@@ -143,20 +143,6 @@ void foreign_replace(const char *path, const char *name, hid_t type, int64_t n, 
   must(H5Fclose(file));
 }
 
-void foreign_poke(const char *path, const char *name, int64_t element, double value) {
-  hid_t file = foreign_open(path), set = H5Dopen2(file, name, H5P_DEFAULT), space = H5Dget_space(set);
-  hsize_t size[2] = {0, 1}, one = 1;
-  H5Sget_simple_extent_dims(space, size, NULL);
-  const hsize_t place[2] = {(hsize_t)element / size[1], (hsize_t)element % size[1]};
-  must(H5Sselect_elements(space, H5S_SELECT_SET, 1, place));
-  hid_t memory = H5Screate_simple(1, &one, NULL);
-  must(H5Dwrite(set, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, &value));
-  H5Sclose(memory);
-  H5Sclose(space);
-  H5Dclose(set);
-  must(H5Fclose(file));
-}
-
 void foreign_delete(const char *path, const char *name) {
   hid_t file = foreign_open(path);
   must(H5Ldelete(file, name, H5P_DEFAULT));

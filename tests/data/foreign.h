@@ -25,9 +25,6 @@ void foreign_restore_all(const char *path, foreign_layout layout, int64_t chunk_
  * second dimension [n, 1]. */
 void foreign_replace(const char *path, const char *name, hid_t type, int64_t n, int64_t length);
 
-/* Overwrites one element, counted in row-major order. */
-void foreign_poke(const char *path, const char *name, int64_t element, double value);
-
 void foreign_delete(const char *path, const char *name);
 void foreign_create_group(const char *path, const char *name);
 void foreign_set_attribute(const char *path, const char *name, int64_t value);

@@ -225,70 +225,75 @@ Test(shard_bad, wrong_types) {
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
 Test(shard_bad, offsets_of_bags) { /* of 0, 1, 2, 0, 2, 1 values: 0 0 1 3 3 5 6 */
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 0, 1), "/samples/tags/offsets: runs from 1 to 6, expected 0");
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 0, -1), "/samples/tags/offsets: runs from -1 to 6, expected 0");
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 6, 7), "/samples/tags/values: has 6 rows, expected 7");
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 6, 5), "/samples/tags/values: has 6 rows, expected 5");
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 6, -6), "/samples/tags/offsets: runs from 0 to -6");
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 2, 4),
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 0, 1), "/samples/tags/offsets: runs from 1 to 6, expected 0");
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 0, -1), "/samples/tags/offsets: runs from -1 to 6, expected 0");
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 6, 7), "/samples/tags/values: has 6 rows, expected 7");
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 6, 5), "/samples/tags/values: has 6 rows, expected 5");
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 6, -6), "/samples/tags/offsets: runs from 0 to -6");
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 2, 4),
           "/samples/tags/offsets: row 1: a bag from value 0 to 4, expected 0 to 2 values");
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 3, 0),
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 3, 0),
           "/samples/tags/offsets: row 2: a bag from value 1 to 0, expected 0 to 2 values");
-  REFUSED(foreign_poke(path, "/samples/tags/offsets", 3, -9e18),
+  REFUSED(test_hdf5_poke(path, "/samples/tags/offsets", 3, -9e18),
           "/samples/tags/offsets: row 2: a bag from value 1 to -9");
-  REFUSED(foreign_poke(path, "/events/history/tags/offsets", 4, 0),
+  REFUSED(test_hdf5_poke(path, "/events/history/tags/offsets", 4, 0),
           "/events/history/tags/offsets: row 3: a bag from value 1 to 0");
 }
 
 Test(shard_bad, windows) { /* starts 0 0 0 4 4 5, lengths 0 2 4 1 3 2 of 7 events, at most 4 */
-  REFUSED(foreign_poke(path, "/samples/history/start", 1, -1),
+  REFUSED(test_hdf5_poke(path, "/samples/history/start", 1, -1),
           "/samples/history/start: row 1: window of 2 events from -1, expected inside 0 to 7");
-  REFUSED(foreign_poke(path, "/samples/history/start", 5, 6),
+  REFUSED(test_hdf5_poke(path, "/samples/history/start", 5, 6),
           "/samples/history/start: row 5: window of 2 events from 6, expected inside 0 to 7");
-  REFUSED(foreign_poke(path, "/samples/history/start", 0, 8),
+  REFUSED(test_hdf5_poke(path, "/samples/history/start", 0, 8),
           "/samples/history/start: row 0: window of 0 events from 8");
-  REFUSED(foreign_poke(path, "/samples/history/start", 3, 9e18), "/samples/history/start: row 3: window of 1 events");
-  REFUSED(foreign_poke(path, "/samples/history/length", 4, -1),
+  REFUSED(test_hdf5_poke(path, "/samples/history/start", 3, 9e18), "/samples/history/start: row 3: window of 1 events");
+  REFUSED(test_hdf5_poke(path, "/samples/history/length", 4, -1),
           "/samples/history/length: row 4: length -1, expected 0 to 4");
-  REFUSED(foreign_poke(path, "/samples/history/length", 2, 5),
+  REFUSED(test_hdf5_poke(path, "/samples/history/length", 2, 5),
           "/samples/history/length: row 2: length 5, expected 0 to 4");
 }
 
 Test(shard_bad, ids) {
-  REFUSED(foreign_poke(path, "/samples/item_id", 3, -1),
+  REFUSED(test_hdf5_poke(path, "/samples/item_id", 3, -1),
           "/samples/item_id: row 3: id -1, expected 0 to 6 (vocabulary item)");
-  REFUSED(foreign_poke(path, "/samples/item_id", 5, 7),
+  REFUSED(test_hdf5_poke(path, "/samples/item_id", 5, 7),
           "/samples/item_id: row 5: id 7, expected 0 to 6 (vocabulary item)");
-  REFUSED(foreign_poke(path, "/samples/zip", 0, 100), "/samples/zip: row 0: id 100, expected 0 to 99 (vocabulary zip)");
-  REFUSED(foreign_poke(path, "/samples/tags/values", 2, 5), "/samples/tags/values: row 2: id 5, expected 0 to 4");
-  REFUSED(foreign_poke(path, "/events/history/item_id", 6, 7), "/events/history/item_id: row 6: id 7, expected 0 to 6");
-  REFUSED(foreign_poke(path, "/events/history/tags/values", 0, -2), "/events/history/tags/values: row 0: id -2");
+  REFUSED(test_hdf5_poke(path, "/samples/zip", 0, 100),
+          "/samples/zip: row 0: id 100, expected 0 to 99 (vocabulary zip)");
+  REFUSED(test_hdf5_poke(path, "/samples/tags/values", 2, 5), "/samples/tags/values: row 2: id 5, expected 0 to 4");
+  REFUSED(test_hdf5_poke(path, "/events/history/item_id", 6, 7),
+          "/events/history/item_id: row 6: id 7, expected 0 to 6");
+  REFUSED(test_hdf5_poke(path, "/events/history/tags/values", 0, -2), "/events/history/tags/values: row 0: id -2");
   REFUSED((foreign_restore(path, "/samples/user_id", H5T_STD_I64LE, FOREIGN_ALIGNED, 0),
-           foreign_poke(path, "/samples/user_id", 2, 4294967298)), /* 2 in the lower half */
+           test_hdf5_poke(path, "/samples/user_id", 2, 4294967298)), /* 2 in the lower half */
           "/samples/user_id: row 2: 4294967298 does not fit 32 bits");
 }
 
 Test(shard_bad, floats) {
-  REFUSED(foreign_poke(path, "/samples/vector", 13, NAN), "/samples/vector: row 4: nan, expected a finite number");
-  REFUSED(foreign_poke(path, "/samples/vector", 17, INFINITY), "/samples/vector: row 5: inf, expected a finite number");
-  REFUSED(foreign_poke(path, "/events/history/price", 6, -INFINITY),
+  REFUSED(test_hdf5_poke(path, "/samples/vector", 13, NAN), "/samples/vector: row 4: nan, expected a finite number");
+  REFUSED(test_hdf5_poke(path, "/samples/vector", 17, INFINITY),
+          "/samples/vector: row 5: inf, expected a finite number");
+  REFUSED(test_hdf5_poke(path, "/events/history/price", 6, -INFINITY),
           "/events/history/price: row 6: -inf, expected a finite");
-  REFUSED(foreign_poke(path, "/samples/label", 2, 2), "/samples/label: row 2: label 2, expected 0 or 1");
-  REFUSED(foreign_poke(path, "/samples/label", 2, 0.5), "/samples/label: row 2: label 0.5, expected 0 or 1");
-  REFUSED(foreign_poke(path, "/samples/label", 0, NAN), "/samples/label: row 0: nan, expected a finite number");
-  REFUSED(foreign_poke(path, "/samples/weight", 5, -0.5), "/samples/weight: row 5: weight -0.5, expected 0 or more");
-  REFUSED(foreign_poke(path, "/samples/weight", 5, INFINITY), "/samples/weight: row 5: inf, expected a finite number");
+  REFUSED(test_hdf5_poke(path, "/samples/label", 2, 2), "/samples/label: row 2: label 2, expected 0 or 1");
+  REFUSED(test_hdf5_poke(path, "/samples/label", 2, 0.5), "/samples/label: row 2: label 0.5, expected 0 or 1");
+  REFUSED(test_hdf5_poke(path, "/samples/label", 0, NAN), "/samples/label: row 0: nan, expected a finite number");
+  REFUSED(test_hdf5_poke(path, "/samples/weight", 5, -0.5), "/samples/weight: row 5: weight -0.5, expected 0 or more");
+  REFUSED(test_hdf5_poke(path, "/samples/weight", 5, INFINITY),
+          "/samples/weight: row 5: inf, expected a finite number");
 }
 
 Test(shard_bad, times) { /* of samples 100 … 600, of events 10 20 30 40 and 5 6 6 */
-  REFUSED(foreign_poke(path, "/samples/time", 1, -1), "/samples/time: row 1: time -1, expected 0 or more");
-  REFUSED(foreign_poke(path, "/events/history/time", 4, -1),
+  REFUSED(test_hdf5_poke(path, "/samples/time", 1, -1), "/samples/time: row 1: time -1, expected 0 or more");
+  REFUSED(test_hdf5_poke(path, "/events/history/time", 4, -1),
           "/events/history/time: row 4: time -1, expected 0 or more");
   REFUSED(
-      foreign_poke(path, "/events/history/time", 2, 19),
+      test_hdf5_poke(path, "/events/history/time", 2, 19),
       "/events/history/time: row 2: time 19 after 20, expected times that do not decrease in the window of sample 2");
-  REFUSED(foreign_poke(path, "/events/history/time", 6, 5), "/events/history/time: row 6: time 5 after 6", "sample 4");
-  REFUSED(foreign_poke(path, "/samples/time", 2, 39),
+  REFUSED(test_hdf5_poke(path, "/events/history/time", 6, 5), "/events/history/time: row 6: time 5 after 6",
+          "sample 4");
+  REFUSED(test_hdf5_poke(path, "/samples/time", 2, 39),
           "/events/history/time: row 3: time 40, expected at most 39, the time of sample 2 whose window it ends");
 }
 

@@ -12,11 +12,10 @@ static const char *const splits[] = {"train", "valid", "test"};
 static char directory[64];
 
 static void setup(void) {
-  strcpy(directory, "/tmp/facet_synthesize_XXXXXX");
-  cr_assert(mkdtemp(directory));
+  test_directory_create(directory);
 }
 static void teardown(void) {
-  EXPECT_OK(facet_directory_remove(directory));
+  test_directory_remove(directory);
 }
 TestSuite(synthesize, .init = setup, .fini = teardown);
 

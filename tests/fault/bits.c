@@ -32,7 +32,7 @@ Test(bits, every_flipped_bit_is_found) {
   for (int i = 0; i < N_FILES; i++) {
     const char *path = path_of("run/checkpoints/step-00000020/%s", files[i]);
     size_t n_bytes;
-    char *data = read_file(path, &n_bytes);
+    char *data = test_file_read(path, &n_bytes);
     const int file = open(path, O_RDWR);
     cr_assert(file >= 0);
     for (size_t at = 0; at < n_bytes; at++) {
@@ -57,17 +57,17 @@ Test(bits, files_of_another_length) {
   for (int i = 0; i < N_FILES; i++) {
     const char *path = path_of("run/checkpoints/step-00000020/%s", files[i]);
     size_t n_bytes;
-    char *data = read_file(path, &n_bytes);
+    char *data = test_file_read(path, &n_bytes);
     for (size_t k = 0; k < 64; k++) { /* at the 64 boundaries, and before the last byte */
-      write_file(path, data, n_bytes * k / 64);
+      test_file_write(path, data, n_bytes * k / 64);
       expect_refused(files[i], (long)k);
     }
-    write_file(path, data, n_bytes - 1);
+    test_file_write(path, data, n_bytes - 1);
     expect_refused(files[i], 64);
-    write_file(path, data, n_bytes);
+    test_file_write(path, data, n_bytes);
     cr_assert_eq(truncate(path, (off_t)n_bytes + 1), 0);
     expect_refused(files[i], 65);
-    write_file(path, data, n_bytes);
+    test_file_write(path, data, n_bytes);
     EXPECT_OK(facet_checkpoint_verify(checkpoint));
     facet_memory_free(data);
   }
@@ -115,7 +115,7 @@ Test(bits, files_of_another_checkpoint) {
 Test(bits, another_file_in_the_directory_does_not_matter) {
   fixture f, g;
   write_two(&f);
-  write_file(path_of("run/checkpoints/step-00000020/.nfs0001"), "left by a file system", 21);
+  test_file_write(path_of("run/checkpoints/step-00000020/.nfs0001"), "left by a file system", 21);
   create(&g, "data", usual);
   EXPECT_OK(facet_checkpoint_read(checkpoint, &g.checkpoint));
   cr_assert_eq(hash_all(&g), hash_all(&f));
@@ -134,9 +134,9 @@ Test(damage, is_refused_by_every_command) {
   for (int i = 0; i < N_FILES; i++) {
     snprintf(path, sizeof path, "%s", tiny_path("whole/checkpoints/step-00000002/%s", files[i]));
     size_t n_bytes;
-    char *data = read_file(path, &n_bytes);
+    char *data = test_file_read(path, &n_bytes);
     data[n_bytes / 2] ^= 4;
-    write_file(path, data, n_bytes);
+    test_file_write(path, data, n_bytes);
     cr_assert_eq(
         run_facet(NULL, "train %s --set train.max_steps=5 --output %s", tiny_path("c.yaml"), tiny_path("whole")), 4,
         "%s\n%s", files[i], program_output);
@@ -147,7 +147,7 @@ Test(damage, is_refused_by_every_command) {
                  program_output);
     cr_assert(strstr(program_output, path), "%s", program_output);
     data[n_bytes / 2] ^= 4;
-    write_file(path, data, n_bytes);
+    test_file_write(path, data, n_bytes);
     facet_memory_free(data);
   }
   cr_assert_eq(run_facet(NULL, "train %s --set train.max_steps=5 --output %s", tiny_path("c.yaml"), tiny_path("whole")),

@@ -44,12 +44,12 @@ Test(checkpoint, equal_state_gives_equal_bytes) {
   size_t n_a, n_b;
   create(&f, "data", usual);
   write_step(&f, 30);
-  char *a = read_file(path_of("run/checkpoints/step-00000030/model.h5"), &n_a);
+  char *a = test_file_read(path_of("run/checkpoints/step-00000030/model.h5"), &n_a);
   EXPECT_OK(facet_directory_remove(step_path(30)));
   free(memset(malloc(1 << 20), 0xa5, 1 << 20)); /* what the heap held does not matter, nor how long it took */
   f.state.train_seconds *= 2;
   write_step(&f, 30);
-  char *b = read_file(path_of("run/checkpoints/step-00000030/model.h5"), &n_b);
+  char *b = test_file_read(path_of("run/checkpoints/step-00000030/model.h5"), &n_b);
   cr_assert(n_a == n_b && memcmp(a, b, n_a) == 0);
   facet_memory_free(a);
   facet_memory_free(b);
@@ -63,7 +63,7 @@ static void flip(const char *name, size_t stride, bool all_bits) {
   char path[512];
   size_t n_bytes;
   snprintf(path, sizeof path, "%s/%s", step_path(30), name);
-  char *data = read_file(path, &n_bytes);
+  char *data = test_file_read(path, &n_bytes);
   const int descriptor = open(path, O_WRONLY);
   cr_assert_geq(descriptor, 0);
   for (size_t i = 0; i < n_bytes; i += stride)
@@ -101,12 +101,12 @@ Test(checkpoint, truncated_longer_and_missing_files) {
     char path[512];
     size_t n_bytes;
     snprintf(path, sizeof path, "%s/%s", step_path(30), names[k]);
-    char *data = read_file(path, &n_bytes);
+    char *data = test_file_read(path, &n_bytes);
     for (size_t n = 0; n < n_bytes; n += n_bytes / 37 + 1) {
-      write_file(path, data, n);
+      test_file_write(path, data, n);
       EXPECT_ERROR(FACET_ERROR_IO, facet_checkpoint_read(step_path(30), &f.checkpoint), names[k]);
     }
-    write_file(path, data, n_bytes);
+    test_file_write(path, data, n_bytes);
     FILE *stream = fopen(path, "ab");
     fputc('\n', stream);
     fclose(stream);
@@ -116,7 +116,7 @@ Test(checkpoint, truncated_longer_and_missing_files) {
     cr_assert_eq(symlink("/dev/zero", path), 0);
     EXPECT_ERROR(FACET_ERROR_IO, facet_checkpoint_read(step_path(30), &f.checkpoint), names[k]);
     cr_assert_eq(unlink(path), 0);
-    write_file(path, data, n_bytes);
+    test_file_write(path, data, n_bytes);
     facet_memory_free(data);
   }
   EXPECT_OK(facet_checkpoint_read(step_path(30), &f.checkpoint));
@@ -144,7 +144,7 @@ Test(checkpoint, manifests_that_are_not_ours) {
   snprintf(path, sizeof path, "%s/manifest.json", step_path(30));
   static const char *const texts[] = {"", "{}", "[]", "null", "{\"checksum\": 1}", "{\"a\": 1, \"a\": 1}", "\xff\xfe"};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    write_file(path, texts[i], strlen(texts[i]));
+    test_file_write(path, texts[i], strlen(texts[i]));
     EXPECT_ERROR(FACET_ERROR_IO, facet_checkpoint_verify(step_path(30)), "manifest.json is damaged");
   }
   /* Whole, but of a later format: not damage, which an older checkpoint would make good. */
@@ -152,7 +152,7 @@ Test(checkpoint, manifests_that_are_not_ours) {
   char later[256];
   snprintf(later, sizeof later, "{\n  \"checksum\": \"%016llx\",\n  \"facet_checkpoint\": 2\n}",
            (unsigned long long)facet_hash64(inner, strlen(inner)));
-  write_file(path, later, strlen(later));
+  test_file_write(path, later, strlen(later));
   EXPECT_ERROR(FACET_ERROR_DATA, facet_checkpoint_verify(step_path(30)), "format 2");
   char found[FACET_PATH_MAX];
   EXPECT_ERROR(FACET_ERROR_DATA, facet_checkpoint_newest(run_directory, found), "format 2");
@@ -234,10 +234,10 @@ Test(checkpoint, leftovers_are_removed) {
   create(&f, "data", usual);
   write_step(&f, 30);
   EXPECT_OK(facet_directory_create(path_of("run/checkpoints/.tmp-step-00000035")));
-  write_file(path_of("run/checkpoints/.tmp-step-00000035/model.h5"), "half", 4);
+  test_file_write(path_of("run/checkpoints/.tmp-step-00000035/model.h5"), "half", 4);
   EXPECT_OK(facet_directory_create(path_of("run/checkpoints/.tmp-doomed/deeper")));
   cr_assert_eq(symlink("step-00000030", path_of("run/checkpoints/.tmp-best")), 0);
-  write_file(path_of("run/checkpoints/notes.txt"), "mine", 4);
+  test_file_write(path_of("run/checkpoints/notes.txt"), "mine", 4);
   write_step(&f, 40);
   cr_assert_eq(count("."), 0);
   cr_assert(is_there("notes.txt") && is_there("step-00000030") && is_there("step-00000040"));

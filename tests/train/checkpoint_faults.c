@@ -55,7 +55,7 @@ Test(checkpoint_faults, places_that_cannot_be_written) {
   fixture f;
   create(&f, "data", usual);
   fill(&f, 30);
-  write_file(path_of("file"), "", 0);
+  test_file_write(path_of("file"), "", 0);
   EXPECT_ERROR(FACET_ERROR_IO, facet_checkpoint_write(path_of("file/run"), &f.checkpoint), "/file: File exists");
   EXPECT_ERROR(FACET_ERROR_IO, facet_checkpoint_write("/proc/none", &f.checkpoint), "/proc/none");
   char longest[FACET_PATH_MAX];
@@ -90,7 +90,7 @@ Test(checkpoint_faults, full_disk) {
   size_t n_bytes;
   create(&f, "data", usual);
   write_step(&f, 30);
-  facet_memory_free(read_file(path_of("run/checkpoints/step-00000030/model.h5"), &n_bytes));
+  facet_memory_free(test_file_read(path_of("run/checkpoints/step-00000030/model.h5"), &n_bytes));
   for (rlim_t limit = 0; limit < n_bytes; limit += limit < 8192 ? 512 : 8192) {
     const int status = write_with_limit(&f, limit);
     cr_assert_eq(status, 4, "files of %ld bytes at most: %d", (long)limit, status);

@@ -17,6 +17,7 @@
 #include "facet/memory.h"
 #include "facet/model.h"
 #include "facet/vocabulary.h"
+#include "support/files.h"
 
 #define EXPECT_OK(expression) cr_assert_eq((expression), FACET_OK, "%s", facet_error_get()->message)
 
@@ -33,13 +34,12 @@
 static char directory[64], run_directory[128];
 
 static inline void make_directory(void) {
-  strcpy(directory, "/tmp/facet-checkpoint-XXXXXX");
-  cr_assert(mkdtemp(directory));
+  test_directory_create(directory);
   snprintf(run_directory, sizeof run_directory, "%s/run", directory);
 }
 
 static inline void remove_directory(void) {
-  facet_directory_remove(directory);
+  test_directory_remove(directory);
 }
 
 /* "<directory>/<text>" in one of four buffers. */
@@ -247,21 +247,10 @@ static inline int count(const char *prefix) {
   return n;
 }
 
-static inline char *read_file(const char *path, size_t *n_bytes) {
-  char *text;
-  EXPECT_OK(facet_file_read(path, 1 << 22, &text, n_bytes));
-  return text;
-}
-
-static inline void write_file(const char *path, const char *data, size_t n_bytes) {
-  FILE *stream = fopen(path, "wb");
-  cr_assert(stream && fwrite(data, 1, n_bytes, stream) == n_bytes && fclose(stream) == 0);
-}
-
 static inline void copy_file(const char *from, const char *to) {
   size_t n_bytes;
-  char *data = read_file(from, &n_bytes);
-  write_file(to, data, n_bytes);
+  char *data = test_file_read(from, &n_bytes);
+  test_file_write(to, data, n_bytes);
   facet_memory_free(data);
 }
 /* Sends standard error to a file until the second call, which gives what was written. */

@@ -8,18 +8,20 @@
 
 #include "facet/metrics.h"
 #include "facet/registry.h"
+#include "support/files.h"
 
-static char root[FACET_PATH_MAX] = "/tmp/facet-config-XXXXXX";
+static char root[FACET_PATH_MAX];
 static char file[FACET_PATH_MAX + 16];
 
 static void setup(void) {
   char resolved[FACET_PATH_MAX];
-  cr_assert(mkdtemp(root) && realpath(root, resolved));
+  test_directory_create(root);
+  cr_assert(realpath(root, resolved));
   strcpy(root, resolved);
   snprintf(file, sizeof file, "%s/c.yaml", root);
 }
 static void teardown(void) {
-  facet_directory_remove(root);
+  test_directory_remove(root);
 }
 TestSuite(config, .init = setup, .fini = teardown);
 

@@ -11,26 +11,25 @@
 #include "event.pb-c.h"
 #include "facet/file.h"
 #include "facet/memory.h"
+#include "support/files.h"
 #include "train/event_file.h"
 
 static char directory[64];
 
 static void make_directory(void) {
-  strcpy(directory, "/tmp/facet-run-log-XXXXXX");
-  cr_assert(mkdtemp(directory));
+  test_directory_create(directory);
 }
 
 static void remove_directory(void) {
-  facet_directory_remove(directory);
+  test_directory_remove(directory);
 }
 
 TestSuite(run_log, .init = make_directory, .fini = remove_directory);
 
 static char *read_file(const char *name, size_t *n_bytes) {
-  char path[FACET_PATH_MAX], *text;
-  cr_assert_eq(facet_path_format(path, "%s/%s", directory, name), FACET_OK);
-  cr_assert_eq(facet_file_read(path, 1 << 20, &text, n_bytes), FACET_OK);
-  return text;
+  char path[512];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  return test_file_read(path, n_bytes);
 }
 
 static char *read_events(size_t *n_bytes) {

@@ -14,7 +14,7 @@ typedef struct opened {
 
 static facet_status open_fixture(bool broken, opened *it) {
   FACET_TRY(fixture_create((fixture_options){.compress = {false, false, true}}, it->path));
-  if (broken) FACET_TRY(fixture_poke(it->path, 2, "/samples/label", 5, 3));
+  if (broken) fixture_poke(it->path, 2, "/samples/label", 5, 3);
   FACET_TRY(facet_dataset_open(it->path, "train", &it->dataset));
   return facet_batch_layout_create(facet_dataset_schema(it->dataset), 7, 0, &it->layout);
 }
@@ -22,7 +22,7 @@ static facet_status open_fixture(bool broken, opened *it) {
 static void close_fixture(opened *it) {
   facet_batch_layout_destroy(&it->layout);
   facet_dataset_close(&it->dataset);
-  if (it->path[0]) fixture_remove(it->path);
+  if (it->path[0]) test_directory_remove(it->path);
 }
 
 /* Reads every value of the batch, as a model would. */

@@ -11,6 +11,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import textwrap
 from typing import NamedTuple
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
@@ -206,6 +207,10 @@ def run_row(runner, data_set, row):
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
+def wrap(text):
+    return textwrap.fill(text, 120, break_on_hyphens=False)
+
+
 def spread(values, digits=4):
     text = f"{statistics.mean(values):.{digits}f}"
     return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
@@ -271,7 +276,7 @@ def section(runner, data_set, rows):
         text += (f" Oracles, on the whole split: {truth['without_history_auc']:.4f} without the history, "
                  f"{truth['target_aware_auc']:.4f} with the history through the target, {truth['best_auc']:.4f} the true "
                  "probabilities.")
-    return [f"### {data_set.name}", "", text, "", *lines, ""]
+    return [f"### {data_set.name}", "", wrap(text), "", *lines, ""]
 
 
 def bf16_lines(runner, sets):
@@ -288,12 +293,13 @@ def bf16_lines(runner, sets):
 
 
 def write_page(runner, page, sets, commit):
-    body = [f"Commit {commit}. All rows: embeddings of width 8 per field, hidden layers of 128 and 64 with BatchNorm and "
+    text = (f"Commit {commit}. All rows: embeddings of width 8 per field, hidden layers of 128 and 64 with BatchNorm and "
             f"Dice, batches of {BATCH}, Adam and lazy Adam; {EVALUATIONS} evaluations, the best checkpoint counts, "
             f"{PATIENCE} without improvement end the run. {len(RATES)} learning rates ({', '.join(RATES)}) on seed "
             f"{SEEDS[0]}, the one with the best validation AUC, then seeds {', '.join(map(str, SEEDS))}. Mean ± standard "
             "deviation over the seeds; in the last column the difference seed by seed, mean ± standard error, bold where the "
-            "95 % interval of Student's t excludes 0.", ""]
+            "95 % interval of Student's t excludes 0.")
+    body = [wrap(text), ""]
     for data_set in sets:
         body += section(runner, data_set, ROWS)
     text = "\n".join([BEGIN, "", *body, *bf16_lines(runner, sets), END])

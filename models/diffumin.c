@@ -166,7 +166,7 @@ typedef struct diffumin {
   facet_tensor *e_s, *o, *r, *n_selected, *r_hat, *r_star;
 } diffumin;
 
-/* ---- inputs -------------------------------------------------------------------------------------------------------- */
+/* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
 static bool find_history(diffumin *m) {
   const facet_schema *schema = facet_graph_schema(m->graph);
@@ -218,7 +218,7 @@ static bool add_inputs(diffumin *m) {
   return check_widths(m);
 }
 
-/* ---- interests and diffusion --------------------------------------------------------------------------------------- */
+/* ---- interests and diffusion ------------------------------------------------------------------------------------- */
 
 static facet_shape channel_shape(const diffumin *m) {
   return facet_shape_make(3, m->batch, m->option->channels, m->d);
@@ -294,7 +294,7 @@ static facet_tensor *add_r_star(const diffumin *m) {
   }
 }
 
-/* ---- losses -------------------------------------------------------------------------------------------------------- */
+/* ---- losses ------------------------------------------------------------------------------------------------------ */
 
 static facet_tensor *add_diffusion_loss(const diffumin *m, facet_tensor *omega) {
   facet_graph *g = m->graph;
@@ -345,7 +345,7 @@ static void add_auxiliary_losses(const diffumin *m) {
   add_monitor(g, "cos_interest_denoised", facet_row_dot(g, "chain.cos", m->r_hat, unit), FACET_REDUCE_MEAN);
 }
 
-/* ---- head ---------------------------------------------------------------------------------------------------------- */
+/* ---- head -------------------------------------------------------------------------------------------------------- */
 
 static facet_tensor *add_encoder(const diffumin *m) {
   const diffumin_options *o = m->option;

@@ -52,6 +52,11 @@ for length in "${lengths[@]}"; do
     tee "$directory/ratio.L$length.txt"
   $facet bench $train --set data.path="$directory/L$length" --steps 50 --timed-steps 40 >"$directory/bench.L$length.txt"
   cat "$directory/bench.L$length.txt"
+  if grep -qw avx512_bf16 /proc/cpuinfo; then
+    printf '\n== L = %s: bf16\n' "$length"
+    $facet bench $train --set data.path="$directory/L$length" --steps 50 --timed-steps 40 --set train.precision=bf16 |
+      sed '/^$/,$d' | tee "$directory/bf16.L$length.txt"
+  fi
 done
 
 printf '\n== L = 5000, 512 samples a step: memory\n'
@@ -75,6 +80,7 @@ if $markdown; then
   for length in 50 512; do
     [ ! -e "$directory/ratio.L$length.txt" ] || block "ratio L=$length" "$directory/ratio.L$length.txt"
     [ ! -e "$directory/bench.L$length.txt" ] || block "step L=$length" "$directory/bench.L$length.txt"
+    [ ! -e "$directory/bf16.L$length.txt" ] || block "bf16 L=$length" "$directory/bf16.L$length.txt"
   done
   block 'memory L=5000' $directory/bench.L5000.txt
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a clone to a trained model: installs what is missing, builds, makes a data set, trains, evaluates, and sums up.
-# Usage: tools/demo.sh    about three minutes on two cores, installation aside. Everything it makes is in build/ and demo/.
+# Usage: tools/demo.sh    about two minutes on two cores, installation aside. Everything it makes is in build/ and demo/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }

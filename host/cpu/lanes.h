@@ -29,8 +29,9 @@ static inline facet_lanes facet_lanes_column(facet_lanes x, int64_t column) {
   return (facet_lanes){x.at + column * FACET_LANES, x.stride};
 }
 
-/* y = A x [+ bias] [+ add], then max(·, 0) with relu, then 0 where mask ≤ 0: A [rows, depth], a_stride numbers from row to
- * row (0: depth, no gaps), bias [rows], x [depth][columns], y, add and mask [rows][columns]. at = NULL: none. y may be add or mask, not x. */
+/* y = A x [+ bias] [+ add], then max(·, 0) with relu, then 0 where mask ≤ 0: A [rows, depth], a_stride numbers from row
+ * to row (0: depth, no gaps), bias [rows], x [depth][columns], y, add and mask [rows][columns]. at = NULL: none. y may
+ * be add or mask, not x. */
 typedef struct facet_lanes_product {
   int64_t rows, depth, columns, a_stride;
   const facet_real *a, *bias;

@@ -57,8 +57,8 @@ facet_status facet_batch_read_int64s(facet_batch_scratch *scratch, facet_column 
 facet_status facet_batch_read_int32s(facet_batch_scratch *scratch, facet_column *column, const facet_batch_group *group,
                                      int32_t *out);
 
-/* Copies n ids, newest first if `reverse`, into dst[0 … n_slots − 1] with zeros behind; returns a word whose top bit is set if
- * one of them is outside 0 … last: an id is inside when neither it nor last − id has its sign bit set. */
+/* Copies n ids, newest first if `reverse`, into dst[0 … n_slots − 1] with zeros behind; returns a word whose top bit is
+ * set if one of them is outside 0 … last: an id is inside when neither it nor last − id has its sign bit set. */
 static inline uint32_t facet_batch_copy_ids(const int32_t *restrict src, int32_t *restrict dst, int64_t n,
                                             int64_t n_slots, bool reverse, uint32_t last) {
   uint32_t bad = 0;

@@ -27,7 +27,8 @@ facet_chunk_format facet_chunk_describe(hid_t dataset, facet_hdf5_type type);
 /* Reads the chunk that begins at row `first`, under the library's lock. */
 facet_status facet_chunk_read(const facet_chunk_format *format, hid_t dataset, int64_t first, facet_chunk *chunk);
 
-/* Decodes the first n rows of a chunk into `out`, without a lock. Damaged bytes are FACET_ERROR_DATA; the caller says where. */
+/* Decodes the first n rows of a chunk into `out`, without a lock. Damaged bytes are FACET_ERROR_DATA; the caller says
+ * where. */
 facet_status facet_chunk_decode(const facet_chunk_format *format, const facet_chunk *chunk, int64_t n, void *out);
 
 #endif

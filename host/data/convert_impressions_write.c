@@ -143,7 +143,7 @@ static facet_status view_impression(impression_walk *walk, int64_t i, impression
   return share_tail(&walk->tails[row->split], view->events, n_events, walk->log->event_words, &view->n_shared);
 }
 
-/* ---- counts of the training split --------------------------------------------------------------------------------- */
+/* ---- counts of the training split -------------------------------------------------------------------------------- */
 
 static void count_impression(const impression_walk *walk, const impression_view *view) {
   conversion *self = walk->self;
@@ -185,7 +185,7 @@ facet_status convert_count_impressions(conversion *self) {
   return status;
 }
 
-/* ---- shards --------------------------------------------------------------------------------------------------------- */
+/* ---- shards ------------------------------------------------------------------------------------------------------ */
 
 typedef struct impression_writer {
   impression_walk walk;

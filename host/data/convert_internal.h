@@ -13,7 +13,7 @@
 #define CONVERT_MAX_ATTRIBUTES 64
 #define CONVERT_MAX_NAME (FACET_SCHEMA_MAX_NAME + 1) /* with the 0 byte */
 
-/* ---- configuration ------------------------------------------------------------------------------------------------ */
+/* ---- configuration ----------------------------------------------------------------------------------------------- */
 
 typedef enum convert_split_kind { CONVERT_SPLIT_USER, CONVERT_SPLIT_TIME } convert_split_kind;
 
@@ -102,7 +102,7 @@ typedef struct convert_fields {
 
 enum { CONVERT_USER, CONVERT_ITEM, CONVERT_N_ENTITIES };
 
-/* ---- state of a conversion ------------------------------------------------------------------------------------------ */
+/* ---- state of a conversion --------------------------------------------------------------------------------------- */
 
 typedef struct convert_event { /* a row of the log, sorted by (user, time, row); a word per event field follows */
   int64_t time, row;

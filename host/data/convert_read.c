@@ -100,7 +100,7 @@ facet_status convert_raw_index(facet_vocabulary *raw, const delimited_reader *re
   return FACET_OK;
 }
 
-/* ---- rows whose tokens are looked up together, so that waits for memory overlap ------------------------------------- */
+/* ---- rows whose tokens are looked up together, so that waits for memory overlap ---------------------------------- */
 
 #define BLOCK_ROWS 64
 

@@ -6,7 +6,7 @@
 #include "facet/log.h"
 #include "facet/memory.h"
 
-/* ---- one user at a time --------------------------------------------------------------------------------------------- */
+/* ---- one user at a time ------------------------------------------------------------------------------------------ */
 
 static facet_status next_record(conversion *self) {
   const void *record;
@@ -117,7 +117,7 @@ facet_status convert_next_user(conversion *self, convert_counts *counts, bool *h
   return FACET_OK;
 }
 
-/* ---- split by time --------------------------------------------------------------------------------------------------- */
+/* ---- split by time ----------------------------------------------------------------------------------------------- */
 
 int convert_compare_times(const void *a, const void *b) {
   const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -162,7 +162,7 @@ facet_status convert_find_time_limits(conversion *self) {
   return status;
 }
 
-/* ---- final ids --------------------------------------------------------------------------------------------------------- */
+/* ---- final ids --------------------------------------------------------------------------------------------------- */
 
 /* Opens the vocabulary of the earlier data set; *vocabulary = NULL where it has none and may lack it. */
 static facet_status load_vocabulary(const conversion *self, const char *name, facet_vocabulary **vocabulary) {

@@ -10,7 +10,7 @@
 
 #define MAX_ATTEMPTS 10000 /* draws of one negative before it is given up and counted */
 
-/* ---- negatives --------------------------------------------------------------------------------------------------------- */
+/* ---- negatives --------------------------------------------------------------------------------------------------- */
 
 typedef struct negative_sampler {
   facet_rng_key key;
@@ -81,7 +81,7 @@ static int32_t draw_negative(const negative_sampler *sampler, const convert_log 
   return -1;
 }
 
-/* ---- shards ------------------------------------------------------------------------------------------------------------- */
+/* ---- shards ------------------------------------------------------------------------------------------------------ */
 
 typedef struct sample_block { /* the samples of one user and split */
   int64_t n;

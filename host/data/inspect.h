@@ -51,7 +51,8 @@ int64_t inspect_file_bytes(const char *path);
 /* The directory that holds the file, or is `levels` above that, into directory[FACET_PATH_MAX]. */
 facet_status inspect_directory_of(const char *path, int levels, char *directory);
 
-/* A table with aligned columns. Cells are added row by row. A title that begins with > is of a column aligned to the right. */
+/* A table with aligned columns. Cells are added row by row. A title that begins with > is of a column aligned to the
+ * right. */
 typedef struct inspect_grid inspect_grid;
 facet_status inspect_grid_create(int n_columns, const char *const *titles, int indent, inspect_grid **grid);
 void inspect_grid_destroy(inspect_grid **grid);

@@ -8,7 +8,8 @@
  *               the first to write it stores every element (facet_op.backward_stores)
  *   saved       from the forward of its node to its backward
  * A gather's table refers to the gradient of its output, its ids and its saved memory until facet_table_reduce: they live
- * to the end. The output of a view (facet_op.is_view) has the buffers of its input. Nodes whose outputs no loss depends on, or whose inputs need no gradient, have no backward. */
+ * to the end. The output of a view (facet_op.is_view) has the buffers of its input. Nodes whose outputs no loss depends
+ * on, or whose inputs need no gradient, have no backward. */
 #ifndef FACET_PLAN_H
 #define FACET_PLAN_H
 

@@ -1,10 +1,10 @@
 /* orthogonalize: a [B, d·c] → o [B, c, d], ratio [B]. Element (r, j) of the matrix A [d, c] of a sample is at r·c + j;
  * thin QR A = Q R, o_j = column j of Q.
  *
- * Forward: modified Gram–Schmidt; each column is projected twice, which keeps |QᵀQ − I| at rounding error up to condition
- * 1e4 in float. A column with R_jj ≤ max(1e-4 ‖a_j‖, 1e-12) would have a direction made by rounding: it is replaced by the fixed
- * vector guard_j (state [c, d]), whose column of R is kept. ratio = min_j R_jj/‖a_j‖ (0 where a_j = 0), before that.
- * sign lapack: the signs of LAPACK's Householder QR (use_lapack_signs).
+ * Forward: modified Gram–Schmidt; each column is projected twice, which keeps |QᵀQ − I| at rounding error up to
+ * condition 1e4 in float. A column with R_jj ≤ max(1e-4 ‖a_j‖, 1e-12) would have a direction made by rounding: it is
+ * replaced by the fixed vector guard_j (state [c, d]), whose column of R is kept. ratio = min_j R_jj/‖a_j‖ (0 where a_j
+ * = 0), before that. sign lapack: the signs of LAPACK's Householder QR (use_lapack_signs).
  *
  * Backward (R's own gradient is 0), copyltu(X) = the lower triangle of X with diagonal, mirrored up:
  *

@@ -99,7 +99,7 @@ static void transpose(int64_t rows, int64_t columns, const facet_real *x, facet_
     for (int64_t j = 0; j < columns; j++) y[j * rows + i] = x[i * columns + j];
 }
 
-/* ---- forward ------------------------------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 /* r [h] of a sample. */
 static void sample_term(const pair_linear *w, const facet_real *q, facet_real *r) {
@@ -132,7 +132,7 @@ static facet_status pair_linear_forward(const facet_op_call *call) {
   return FACET_OK;
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------------------ */
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
 
 /* From G and s of a sample: dq, and its share of the part's sums of dW and db. */
 static void add_sample(const pair_linear *w, const facet_real *q, const facet_real *g, const facet_real *s,

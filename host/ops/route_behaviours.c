@@ -1,7 +1,7 @@
 /* route_behaviours: e [B, L, d], o [B, c, d], length [B] → r [B, c, d], n_selected [B, c], statistics [B, 2].
  *
- * S_tj = e_t · o_j. M_tj = 1 where j is the channel of t's largest S_tj (the first on ties) and S_tj is among the k largest
- * of channel j (ties: lower index). With a = S, relu(S) or 1, a' its derivative, and g_j = dr_j:
+ * S_tj = e_t · o_j. M_tj = 1 where j is the channel of t's largest S_tj (the first on ties) and S_tj is among the k
+ * largest of channel j (ties: lower index). With a = S, relu(S) or 1, a' its derivative, and g_j = dr_j:
  *
  *   r_j = (1/D_j) Σ_t M_tj a_tj e_t
  *   de_t += (M_tj/D_j) (a_tj g_j + a'_tj u_tj o_j),   do_j += Σ_t (M_tj/D_j) a'_tj u_tj e_t,   u_tj = g_j · e_t
@@ -13,9 +13,10 @@
  *
  * Without the mask, slots beyond the length are behaviours of zeros: they are scored and counted, and have no gradient.
  *
- * Bytes: forward reads the n·d numbers of a history once and the selected rows a second time, from cache; backward reads
- * the selected rows and adds to them, or writes every row once. The floor is the first reading, 4·n·d bytes a sample. Nothing of size L·c·d exists; the scores,
- * L·c, stay in scratch memory. saved: scores, indices and channels of the selected behaviours, at most min(L, c·k). */
+ * Bytes: forward reads the n·d numbers of a history once and the selected rows a second time, from cache; backward
+ * reads the selected rows and adds to them, or writes every row once. The floor is the first reading, 4·n·d bytes a
+ * sample. Nothing of size L·c·d exists; the scores, L·c, stay in scratch memory. saved: scores, indices and channels of
+ * the selected behaviours, at most min(L, c·k). */
 #include <math.h>
 #include <string.h>
 

@@ -33,7 +33,7 @@ static facet_status make_checksum(const json_t *manifest, char hex[17]) {
   return status;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 static facet_status set(json_t *object, const char *key, json_t *value) {
   FACET_CHECK(json_object_set_new(object, key, value) == 0, FACET_ERROR_INTERNAL, "cannot allocate a manifest");
@@ -71,7 +71,7 @@ done:
   return status;
 }
 
-/* ---- verifying ---------------------------------------------------------------------------------------------------- */
+/* ---- verifying --------------------------------------------------------------------------------------------------- */
 
 /* The text must be, byte for byte, how a manifest with this content is written, and carry the checksum of it. */
 static facet_status check_text(json_t *manifest, const char *path, const char *text, size_t n_bytes) {

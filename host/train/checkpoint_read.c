@@ -8,7 +8,7 @@
 #include "facet/memory.h"
 #include "train/checkpoint_internal.h"
 
-/* ---- exact restore ------------------------------------------------------------------------------------------------ */
+/* ---- exact restore ----------------------------------------------------------------------------------------------- */
 
 static facet_status read_tensor(hid_t group, const facet_parameter_info *info, facet_real *arena) {
   return facet_hdf5_read(group, info->name, FACET_HDF5_REAL, info->shape.rank, info->shape.dim, arena + info->offset);
@@ -203,7 +203,7 @@ facet_status facet_checkpoint_read(const char *path, const facet_checkpoint *che
   return status;
 }
 
-/* ---- warm start --------------------------------------------------------------------------------------------------- */
+/* ---- warm start -------------------------------------------------------------------------------------------------- */
 
 /* The old vocabulary must be the beginning of the present one. */
 static facet_status check_prefix(hid_t old, const char *path, const facet_vocabulary_info *info,

@@ -88,7 +88,7 @@ done:
   return status;
 }
 
-/* ---- the newest and the best -------------------------------------------------------------------------------------- */
+/* ---- the newest and the best ------------------------------------------------------------------------------------- */
 
 /* Only damage (FACET_ERROR_IO) makes an older checkpoint an answer. */
 static facet_status find_newest(const char *run_directory, const entry *entries, int64_t n_entries, char *path) {
@@ -152,7 +152,7 @@ facet_status facet_checkpoint_mark_best(const char *run_directory, int64_t step)
   return facet_file_rename(temporary, link);
 }
 
-/* ---- pruning ------------------------------------------------------------------------------------------------------ */
+/* ---- pruning ----------------------------------------------------------------------------------------------------- */
 
 /* A removal that is interrupted leaves a .tmp- directory, never half a checkpoint under its name. */
 static facet_status remove_entry(const char *run_directory, entry e) {

@@ -26,7 +26,7 @@ typedef struct tracer {
   int64_t index; /* of the next data set */
 } tracer;
 
-/* ---- writing a data set ------------------------------------------------------------------------------------------- */
+/* ---- writing a data set ------------------------------------------------------------------------------------------ */
 
 static facet_status write_data(tracer *t, hid_t group, const char *name, facet_hdf5_type type, const facet_shape *shape,
                                const void *values) {
@@ -59,7 +59,7 @@ static facet_status write_device(tracer *t, hid_t group, const char *name, facet
   return status;
 }
 
-/* ---- the groups ----------------------------------------------------------------------------------------------------- */
+/* ---- the groups -------------------------------------------------------------------------------------------------- */
 
 static facet_status write_config(tracer *t) {
   char *text = NULL;
@@ -168,7 +168,7 @@ static facet_status write_gradients(tracer *t) {
   return FACET_OK;
 }
 
-/* ---- the step ----------------------------------------------------------------------------------------------------- */
+/* ---- the step ---------------------------------------------------------------------------------------------------- */
 
 static facet_status build(tracer *t) {
   const facet_config *config = t->config;

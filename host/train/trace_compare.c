@@ -31,7 +31,7 @@ typedef struct comparison {
   char largest_name[MAX_NAME], largest_text[MAX_NAME];
 } comparison;
 
-/* ---- what a file holds ---------------------------------------------------------------------------------------------- */
+/* ---- what a file holds ------------------------------------------------------------------------------------------- */
 
 static facet_status add_entry(trace_file *t, const char *name) {
   FACET_HDF5_SCOPED hid_t dataset = -1;
@@ -80,7 +80,7 @@ static void close_trace(trace_file *t) {
   facet_memory_free(t->item);
 }
 
-/* ---- one data set ----------------------------------------------------------------------------------------------------- */
+/* ---- one data set ------------------------------------------------------------------------------------------------ */
 
 typedef struct numbers {
   facet_shape shape;

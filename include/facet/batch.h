@@ -53,8 +53,9 @@ void facet_batch_destroy(facet_batch **batch);
 /* Fills the batch with n ≤ B rows of the data set: windows into histories, joins, bags. Errors name file, data set,
  * row, value and what was expected (an id outside its vocabulary, NaN, a label other than 0 or 1, a negative or
  * non-finite weight, a window outside the events or longer than the schema allows); the batch's content is then
- * undefined. So is a part that has become shorter since it was opened, however little. Ids must lie inside the vocabularies of the layout's schema and of the data set's. Several threads may
- * fill batches of their own from one data set. Times are not looked at: facet_shard_verify does. */
+ * undefined. So is a part that has become shorter since it was opened, however little. Ids must lie inside the
+ * vocabularies of the layout's schema and of the data set's. Several threads may fill batches of their own from one
+ * data set. Times are not looked at: facet_shard_verify does. */
 facet_status facet_batch_assemble(facet_dataset *dataset, const int64_t *rows, int64_t n, facet_batch *batch);
 
 /* ---- order --------------------------------------------------------------------------------------------------- */

@@ -56,7 +56,8 @@ typedef enum facet_layer_activation {
 /* NULL-terminated names for option tables, in the order of the enum. */
 extern const char *const facet_layer_activation_names[];
 
-/* x [B, .., n] → the same shape: the activation as a node "<layer>.<activation>"; dice counts rows with valid [B, ..] = 1. */
+/* x [B, .., n] → the same shape: the activation as a node "<layer>.<activation>"; dice counts rows with valid [B, ..]
+ * = 1. */
 facet_tensor *facet_block_activation(facet_graph *graph, const char *layer, facet_tensor *x, int activation,
                                      facet_tensor *valid, double dice_momentum);
 

@@ -133,9 +133,9 @@ facet_status facet_config_print(const facet_config *config, FILE *stream);
  * docs/config.md. */
 void facet_config_print_reference(FILE *stream, bool markdown);
 
-/* The first key on which two configurations differ (a static or thread-local string "section.key"); NULL if equal. Keys that
- * only change speed or reporting (threads, log_every, prefetch, readers, keep_checkpoints, memory_mb, spill_directory, epochs,
- * max_steps) may differ between a run and its resume and are skipped. */
+/* The first key on which two configurations differ (a static or thread-local string "section.key"); NULL if equal. Keys
+ * that only change speed or reporting (threads, log_every, prefetch, readers, keep_checkpoints, memory_mb,
+ * spill_directory, epochs, max_steps) may differ between a run and its resume and are skipped. */
 const char *facet_config_difference(const facet_config *a, const facet_config *b);
 
 /* The order of n_rows training samples in an epoch. */

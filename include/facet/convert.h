@@ -1,10 +1,11 @@
 /* Conversion of logs in delimited text, with files of item and user attributes, to a data set for click prediction.
  * docs/convert.md has the configuration.
  *
- * Interactions (user, item, time, optional rating): every positive interaction becomes a sample with label 1, and `negatives` samples with label 0 whose items are drawn from
- * the training items, never from the user's own log. A sample's window holds the user's positive interactions strictly before it in
- * (time, input row) order. Impressions (user, time, items shown and clicked): every item shown becomes a sample with its label,
- * and the window that the log's histories give. Sorting is external; memory is bounded by the vocabularies, the attributes, one user's log and
+ * Interactions (user, item, time, optional rating): every positive interaction becomes a sample with label 1, and
+ * `negatives` samples with label 0 whose items are drawn from the training items, never from the user's own log. A
+ * sample's window holds the user's positive interactions strictly before it in (time, input row) order. Impressions
+ * (user, time, items shown and clicked): every item shown becomes a sample with its label, and the window that the
+ * log's histories give. Sorting is external; memory is bounded by the vocabularies, the attributes, one user's log and
  * the sort budget. */
 #ifndef FACET_CONVERT_H
 #define FACET_CONVERT_H

@@ -53,7 +53,8 @@ facet_status facet_metrics_compute(facet_metrics *metrics, facet_metrics_result 
 /* NULL-terminated: "auc", "gauc", "logloss", "ne", "calibration". */
 extern const char *const facet_metric_names[];
 double facet_metric_value(const facet_metrics_result *result, const char *name);
-/* Larger is better for auc and gauc, smaller for logloss and ne; calibration: nearer to 1. Compares with the needed improvement. */
+/* Larger is better for auc and gauc, smaller for logloss and ne; calibration: nearer to 1. Compares with the needed
+ * improvement. */
 bool facet_metric_improves(const char *name, double value, double best, double min_improvement);
 /* Why a metric is NaN: "all 500 labels are 0"; "" if it is not. */
 const char *facet_metric_undefined_reason(const facet_metrics_result *result, const char *name, char *buffer,

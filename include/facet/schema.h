@@ -125,8 +125,8 @@ int facet_schema_feature(const facet_schema *schema, const char *name);
 int facet_schema_sequence(const facet_schema *schema, const char *name);
 int facet_schema_vocabulary(const facet_schema *schema, const char *name);
 
-/* Describes the first difference in what the hash covers, as "feature item_id: type id against float"; false if there is none.
- * For messages when a shard, checkpoint or second data set does not match. */
+/* Describes the first difference in what the hash covers, as "feature item_id: type id against float"; false if there
+ * is none. For messages when a shard, checkpoint or second data set does not match. */
 bool facet_schema_difference(const facet_schema *a, const facet_schema *b, char *text, size_t n_bytes);
 
 const char *facet_role_name(facet_role role);

@@ -88,8 +88,8 @@ facet_column *facet_shard_offsets(facet_shard *shard, int feature);
 facet_column *facet_shard_starts(facet_shard *shard, int sequence);
 facet_column *facet_shard_lengths(facet_shard *shard, int sequence);
 
-/* Rows first … first + n − 1 converted to the destination's type; errors name file, data set and row. The caller has checked the
- * range against facet_column_n_rows. Safe from several threads. */
+/* Rows first … first + n − 1 converted to the destination's type; errors name file, data set and row. The caller has
+ * checked the range against facet_column_n_rows. Safe from several threads. */
 int64_t facet_column_n_rows(const facet_column *column);
 facet_status facet_column_read_int32(facet_column *column, int64_t first, int64_t n, int32_t *out);
 facet_status facet_column_read_int64(facet_column *column, int64_t first, int64_t n, int64_t *out);
@@ -100,7 +100,8 @@ const void *facet_column_mapped(const facet_column *column, int *element_bytes);
 const char *facet_column_name(const facet_column *column);
 
 /* Checks everything that opening does not: ids inside their vocabularies, finite floats, labels 0 or 1, windows inside
- * the events, times not negative and not decreasing within a window. The first fault is the error (file, data set, row, value). */
+ * the events, times not negative and not decreasing within a window. The first fault is the error (file, data set, row,
+ * value). */
 facet_status facet_shard_verify(facet_shard *shard);
 
 #endif

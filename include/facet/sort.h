@@ -16,7 +16,8 @@ typedef struct facet_sorter facet_sorter;
 /* < 0, 0, > 0 as in qsort. */
 typedef int (*facet_compare)(const void *a, const void *b);
 
-/* memory_bytes bounds the buffers (at least 64 records are held). Spill files go to `directory`; NULL or "": TMPDIR or /tmp. */
+/* memory_bytes bounds the buffers (at least 64 records are held). Spill files go to `directory`; NULL or "": TMPDIR or
+ * /tmp. */
 facet_status facet_sorter_create(size_t record_bytes, facet_compare compare, size_t memory_bytes, const char *directory,
                                  facet_sorter **sorter);
 void facet_sorter_destroy(facet_sorter **sorter);

@@ -39,8 +39,9 @@ typedef struct facet_synthesize_options {
 
 extern const facet_option_section facet_synthesize_section; /* "synthesize" */
 
-/* Writes the data set directory (schema.yaml, tables.h5, vocab/, train/, valid/, test/, truth.json). The directory must be absent or
- * empty: FACET_ERROR_USAGE otherwise. It appears complete under its name, or not at all. Same options, same bytes. */
+/* Writes the data set directory (schema.yaml, tables.h5, vocab/, train/, valid/, test/, truth.json). The directory must
+ * be absent or empty: FACET_ERROR_USAGE otherwise. It appears complete under its name, or not at all. Same options,
+ * same bytes. */
 facet_status facet_synthesize(const facet_synthesize_options *options, const char *directory);
 
 #endif

@@ -27,8 +27,8 @@ typedef struct facet_table_view {
 facet_status facet_table_resolve(facet_table *table, const int32_t *ids, int64_t n_ids, facet_table_view *view);
 
 /* Emits n gradient pairs: pair i belongs to slot[i] and has gradient scale[i / group] · gradient[i / group] (rows of
- * `width`, `stride` elements apart; scale may be NULL: 1). Slot 0 (padding) is ignored. The arrays are referenced, not copied, until
- * facet_table_reduce: they live in plan memory kept for that long. */
+ * `width`, `stride` elements apart; scale may be NULL: 1). Slot 0 (padding) is ignored. The arrays are referenced, not
+ * copied, until facet_table_reduce: they live in plan memory kept for that long. */
 facet_status facet_table_emit(facet_table *table, const int32_t *slot, int64_t n, int64_t group,
                               const facet_real *gradient, int64_t stride, const facet_real *scale);
 

@@ -1,5 +1,5 @@
-/* Traces: one training step as an HDF5 file, so that any other implementation, or another build of facet, can be compared
- * number by number.
+/* Traces: one training step as an HDF5 file, so that any other implementation, or another build of facet, can be
+ * compared number by number.
  *
  *   attributes   facet_format = "trace", facet_version, program_version, model, config (the resolved YAML), seed, step,
  *                micro_step, epoch, batch_size (of the micro-batch), n_rows
@@ -11,8 +11,8 @@
  *   /gradients/activations/<node>[:k], /gradients/parameters/<name>
  *   /gradients/tables/<name>/{slot,rows}                 the rows that the batch touches, ascending
  *
- * Gradients are those of the total loss, before clipping, decay and the optimizer. Every data set has an attribute `index`, its
- * place in the order of execution. The mask of a dropout node is the ratio of its output and input. */
+ * Gradients are those of the total loss, before clipping, decay and the optimizer. Every data set has an attribute
+ * `index`, its place in the order of execution. The mask of a dropout node is the ratio of its output and input. */
 #ifndef FACET_TRACE_H
 #define FACET_TRACE_H
 

@@ -6,7 +6,7 @@
 
 TestSuite(cli_inspect, .init = inspect_create, .fini = inspect_remove);
 
-/* ---- the six samples of the small data set ------------------------------------------------------------------------ */
+/* ---- the six samples of the small data set ----------------------------------------------------------------------- */
 
 Test(cli_inspect, shard) {
   write_small();
@@ -103,7 +103,7 @@ Test(cli_inspect, data_set) {
   cr_assert(!strstr(program_output, "row 7"));
 }
 
-/* ---- a synthetic data set and a run on it ---------------------------------------------------------------------------- */
+/* ---- a synthetic data set and a run on it ------------------------------------------------------------------------ */
 
 /* "1,234" for numbers below a million. */
 static const char *grouped(long long n) {
@@ -186,7 +186,7 @@ Test(cli_inspect, checkpoint_and_run) {
   EXPECT_EXIT(0, program_run("inspect %s", path_of("run/checkpoints/step-00000003")), "\ntraining     finished\n");
 }
 
-/* ---- usage ------------------------------------------------------------------------------------------------------------ */
+/* ---- usage ------------------------------------------------------------------------------------------------------- */
 
 Test(cli_inspect, shard_without_a_schema) {
   write_small();

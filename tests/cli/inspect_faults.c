@@ -43,7 +43,7 @@ static off_t size_of(const char *path) {
     cr_assert(!strstr(program_output, "verified"));                                                                    \
   } while (0)
 
-/* ---- shards ---------------------------------------------------------------------------------------------------------- */
+/* ---- shards ------------------------------------------------------------------------------------------------------ */
 
 Test(cli_inspect_faults, an_id_outside_its_vocabulary) {
   write_small();
@@ -110,7 +110,7 @@ Test(cli_inspect_faults, another_schema) {
   EXPECT_FAULT(path_of("small/train/part-00000.h5"), "was written with another schema than ");
 }
 
-/* ---- tables and vocabularies ------------------------------------------------------------------------------------------- */
+/* ---- tables and vocabularies ------------------------------------------------------------------------------------- */
 
 Test(cli_inspect_faults, tables_with_an_id_outside_its_vocabulary) {
   write_small();
@@ -170,7 +170,7 @@ Test(cli_inspect_faults, the_vocabulary_of_another_name) {
   EXPECT_EXIT(0, program_run("inspect %s", path_of("small")));
 }
 
-/* ---- checkpoints ------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
 Test(cli_inspect_faults, damaged_checkpoints) {
   train();

@@ -208,7 +208,7 @@ Test(convert_impressions, splits_by_user_and_by_time) {
   converter_expect(converter_samples("time", "test"), "u1 <unknown>=0 #1 @9: a\n");
 }
 
-/* ---- histories in a file of their own ------------------------------------------------------------------------------ */
+/* ---- histories in a file of their own ---------------------------------------------------------------------------- */
 
 #define OWN_FILE                                                                                                       \
   "impressions: {file: log.tsv, valid_file: later.tsv, user: user, time: time, shown: list}\n"                         \

@@ -305,7 +305,7 @@ Test(shard_bad, times_between_windows_are_free) {
   EXPECT_OK(check());
 }
 
-/* ---- what could reach outside the file, load code or exhaust memory ------------------------------------------------ */
+/* ---- what could reach outside the file, load code or exhaust memory ---------------------------------------------- */
 
 static void add_external_link(void) {
   foreign_delete(path, "/samples/label");
@@ -511,8 +511,8 @@ Test(shard_bad, structures) {
 
 /* ---- files that change ------------------------------------------------------------------------------------------- */
 
-/* In a process of its own: opens the shard, cuts the file to `n_bytes` (from its end where negative) and verifies. Returns the exit status; what the
- * process prints goes to `text`. */
+/* In a process of its own: opens the shard, cuts the file to `n_bytes` (from its end where negative) and verifies.
+ * Returns the exit status; what the process prints goes to `text`. */
 static int verify_shrunk(off_t n_bytes, char text[1024]) {
   int status, ends[2];
   cr_assert(pipe(ends) == 0);

@@ -123,7 +123,7 @@ Test(bits, another_file_in_the_directory_does_not_matter) {
   destroy(&g);
 }
 
-/* ---- the program ----------------------------------------------------------------------------------------------------- */
+/* ---- the program ------------------------------------------------------------------------------------------------- */
 
 TestSuite(damage, .init = run_create, .fini = tiny_remove, .timeout = 300);
 

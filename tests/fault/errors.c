@@ -124,7 +124,7 @@ Test(errors, all_writes_are_short) {
   tiny_expect_same_run("whole", "run");
 }
 
-/* ---- while a run is taken up again --------------------------------------------------------------------------------- */
+/* ---- while a run is taken up again ------------------------------------------------------------------------------- */
 
 /* A run that died while it wrote its last checkpoint, with a torn line at the end of metrics.jsonl. */
 static void make_interrupted(void) {

@@ -18,7 +18,7 @@ static void create_inputs(void) {
 }
 TestSuite(outputs, .init = create_inputs, .fini = tiny_remove, .timeout = 300);
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 static bool exists(const char *path) {
   struct stat info;
@@ -46,7 +46,7 @@ static void expect_same(const char *a, const char *b) {
   facet_arena_destroy(&arena);
 }
 
-/* ---- every call -------------------------------------------------------------------------------------------------------- */
+/* ---- every call -------------------------------------------------------------------------------------------------- */
 
 typedef struct command {
   char arguments[512]; /* without --output */

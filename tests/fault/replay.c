@@ -52,7 +52,7 @@ struct replay {
   uint64_t states[MAX_STATES];
 };
 
-/* ---- entries --------------------------------------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------------------------------- */
 
 static int find_entry(const object *directory, const char *name) {
   for (int i = 0; i < directory->n_entries; i++)
@@ -101,7 +101,7 @@ static int find_object(const replay *r, const char *path) {
   return i < 0 ? -1 : r->objects[parent].child[i];
 }
 
-/* ---- from calls to operations ------------------------------------------------------------------------------------------ */
+/* ---- from calls to operations ------------------------------------------------------------------------------------ */
 
 static operation *add(replay *r, int call, kind k, int at) {
   cr_assert_lt(r->n_operations, MAX_OPERATIONS);
@@ -214,7 +214,7 @@ int64_t replay_mark(const replay *r, int n) {
   return mark;
 }
 
-/* ---- what is pending ------------------------------------------------------------------------------------------------- */
+/* ---- what is pending --------------------------------------------------------------------------------------------- */
 
 static bool is_entry(const operation *o) {
   return o->kind == SET || o->kind == UNSET;
@@ -267,7 +267,7 @@ int replay_n_units(replay *r, int n, uint64_t *entries) {
   return r->n_units;
 }
 
-/* ---- a state --------------------------------------------------------------------------------------------------------- */
+/* ---- a state ----------------------------------------------------------------------------------------------------- */
 
 static void apply(replay *r, const operation *o) {
   object *at = &r->objects[o->object];

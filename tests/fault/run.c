@@ -21,7 +21,7 @@ static const char config_text[] = "model: {name: mean_pooling, mlp: [4]}\n"
                                   "train: {batch_size: 32, max_steps: 2, log_every: 1, evaluate_every: 1,\n"
                                   "        checkpoint_every: 1, keep_checkpoints: 1, threads: 1}\n";
 
-/* ---- running ------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static int split(char *text, char **words, int capacity) {
   int n = 0;
@@ -87,7 +87,7 @@ void run_remove(const char *name) {
   cr_assert(facet_directory_remove(tiny_path("%s", name)) == FACET_OK, "%s", facet_error_get()->message);
 }
 
-/* ---- the small training -------------------------------------------------------------------------------------------- */
+/* ---- the small training ------------------------------------------------------------------------------------------ */
 
 /* Once in this process, so that its children find the libraries set up. */
 static void warm_up(void) {
@@ -128,7 +128,7 @@ int64_t run_newest(const char *run) {
   return path[0] ? atoll(strrchr(path, '-') + 1) : -1;
 }
 
-/* ---- calls --------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 int run_stride(void) {
   const char *wanted = getenv("FACET_FAULT");
@@ -165,7 +165,7 @@ bool run_may_be_ignored(const shim_call *calls, int i) {
   return c->result < 0 || (strcmp(c->name, "close") == 0 && (!c->writable || is_synced(calls, i) || temporary));
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------ */
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 static int count_errors(void) {
   int n = 0;

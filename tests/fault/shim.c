@@ -27,7 +27,7 @@
 #define DATA_BYTES ((size_t)256 << 20)
 #define MAGIC 0x5b1f0c8e93a7d264ul /* in the unused sixth argument: a call of the shim's own */
 
-/* ---- the calls ----------------------------------------------------------------------------------------------------- */
+/* ---- the calls --------------------------------------------------------------------------------------------------- */
 
 typedef enum shape {                /* where the path is */
                      DESCRIPTOR,    /* a descriptor is argument 0 */
@@ -121,7 +121,7 @@ void shim_mark(int64_t value) {
   add_entry("mark")->size = value;
 }
 
-/* ---- in the handler: nothing here may make a call that the filter catches ------------------------------------------ */
+/* ---- in the handler: nothing here may make a call that the filter catches ---------------------------------------- */
 
 static long call(long number, const long *a) {
   const long result = syscall(number, a[0], a[1], a[2], a[3], a[4], MAGIC);
@@ -272,7 +272,7 @@ static void on_trap(int signal_number, siginfo_t *info, void *context) {
   errno = saved;
 }
 
-/* ---- the filter ---------------------------------------------------------------------------------------------------- */
+/* ---- the filter -------------------------------------------------------------------------------------------------- */
 
 /* A thread that blocks the signal would be killed by its next call. */
 int pthread_sigmask(int how, const sigset_t *set, sigset_t *former) {

@@ -3,7 +3,7 @@
 
 TestSuite(checkpoint, .init = make_directory, .fini = remove_directory, .timeout = 120);
 
-/* ---- writing and reading ------------------------------------------------------------------------------------------- */
+/* ---- writing and reading ----------------------------------------------------------------------------------------- */
 
 Test(checkpoint, restores_every_bit) {
   fixture a, b;
@@ -56,7 +56,7 @@ Test(checkpoint, equal_state_gives_equal_bytes) {
   destroy(&f);
 }
 
-/* ---- damage -------------------------------------------------------------------------------------------------------- */
+/* ---- damage ------------------------------------------------------------------------------------------------------ */
 
 /* Flips bits at every `stride`-th byte, all eight of them or a varying one; each must be noticed. */
 static void flip(const char *name, size_t stride, bool all_bits) {
@@ -159,7 +159,7 @@ Test(checkpoint, manifests_that_are_not_ours) {
   destroy(&f);
 }
 
-/* ---- which checkpoint ---------------------------------------------------------------------------------------------- */
+/* ---- which checkpoint -------------------------------------------------------------------------------------------- */
 
 Test(checkpoint, newest_passes_over_damaged_ones) {
   fixture f;

@@ -9,7 +9,7 @@
 
 TestSuite(checkpoint_faults, .init = make_directory, .fini = remove_directory, .timeout = 120);
 
-/* ---- the system calls that change directories, and fsync, in place of the C library's ----------------------------- */
+/* ---- the system calls that change directories, and fsync, in place of the C library's ---------------------------- */
 
 static int shim_calls, shim_at; /* the shim_at-th call dies or fails; 0: none */
 static bool shim_dies, shim_cannot_swap;
@@ -49,7 +49,7 @@ int symlink(const char *target, const char *path) {
   return shim_fails() ? -1 : (int)syscall(SYS_symlinkat, target, AT_FDCWD, path);
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------------ */
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 Test(checkpoint_faults, places_that_cannot_be_written) {
   fixture f;

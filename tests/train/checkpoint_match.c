@@ -5,7 +5,7 @@
 
 TestSuite(checkpoint_match, .init = make_directory, .fini = remove_directory, .timeout = 120);
 
-/* ---- another model or data set ------------------------------------------------------------------------------------- */
+/* ---- another model or data set ----------------------------------------------------------------------------------- */
 
 /* Reads what a model of shape `usual` wrote into one of shape s. */
 static void expect_refusal(shape s, const char *text) {
@@ -96,7 +96,7 @@ Test(checkpoint_match, other_tokens_are_refused) {
   expect_refusal(s, "vocab has other tokens than when");
 }
 
-/* ---- warm start ---------------------------------------------------------------------------------------------------- */
+/* ---- warm start -------------------------------------------------------------------------------------------------- */
 
 static facet_status warm_start(fixture *f) {
   const facet_checkpoint checkpoint = {.config = &f->config, .schema = f->schema, .parameters = f->parameters};

@@ -11,7 +11,7 @@
 
 static char directory[256], refusal[sizeof((facet_error *)NULL)->message];
 
-/* ---- options of the sanitizers ------------------------------------------------------------------------------------- */
+/* ---- options of the sanitizers ----------------------------------------------------------------------------------- */
 
 const char *__asan_default_options(void);
 const char *__lsan_default_suppressions(void);
@@ -28,7 +28,7 @@ const char *__lsan_default_suppressions(void) {
   return "leak:libhdf5\n";
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 const char *fuzz_path(const char *name) {
   static char paths[4][512];
@@ -56,7 +56,7 @@ static void make_directory(void) {
   FUZZ_CHECK(mkdtemp(directory), "cannot make a private directory");
 }
 
-/* ---- verdicts ------------------------------------------------------------------------------------------------------ */
+/* ---- verdicts ---------------------------------------------------------------------------------------------------- */
 
 void fuzz_fail(const char *file, int line, const char *text) {
   const facet_error *error = facet_error_get();
@@ -80,7 +80,7 @@ const char *fuzz_refusal(void) {
   return refusal;
 }
 
-/* ---- parts --------------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 fuzz_parts fuzz_split(const uint8_t *data, size_t n_bytes, int max) {
   fuzz_parts parts = {.text = malloc(n_bytes + 1)};
@@ -104,7 +104,7 @@ void fuzz_parts_free(fuzz_parts *parts) {
   parts->text = NULL;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static void save_seed(const char *name, const void *data, size_t n_bytes) {
   char path[FACET_PATH_MAX];

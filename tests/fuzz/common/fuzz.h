@@ -12,7 +12,7 @@
 #include "facet/memory.h"
 #include "facet/status.h"
 
-/* ---- what a target defines ----------------------------------------------------------------------------------------- */
+/* ---- what a target defines --------------------------------------------------------------------------------------- */
 
 /* Takes a seed: an input that the reader accepts, or nearly. */
 typedef void (*fuzz_emit)(const char *name, const void *data, size_t n_bytes);
@@ -28,7 +28,7 @@ typedef struct fuzz_target {
 } fuzz_target;
 extern const fuzz_target fuzz;
 
-/* ---- for its use --------------------------------------------------------------------------------------------------- */
+/* ---- for its use ------------------------------------------------------------------------------------------------- */
 
 /* "<private directory>/<name>" in one of four static buffers. The directory is removed when the program ends. */
 const char *fuzz_path(const char *name);
@@ -47,7 +47,8 @@ void fuzz_fail(const char *file, int line, const char *text);
 /* A step of a target that cannot fail. */
 #define FUZZ_MUST(expression) FUZZ_CHECK((expression) == FACET_OK, #expression)
 
-/* Parts of an input that are separated by 0 bytes, each followed by one; the last part takes the rest. Every part is there. */
+/* Parts of an input that are separated by 0 bytes, each followed by one; the last part takes the rest. Every part is
+ * there. */
 #define FUZZ_MAX_PARTS 16
 typedef struct fuzz_parts {
   char *text; /* owned */

@@ -18,7 +18,7 @@ static bool is_raw(void) {
   return raw;
 }
 
-/* ---- what the base file holds -------------------------------------------------------------------------------------- */
+/* ---- what the base file holds ------------------------------------------------------------------------------------ */
 
 static herr_t note_attribute(hid_t object, const char *name, const H5A_info_t *info, void *data) {
   (void)object, (void)info, (void)data;
@@ -53,7 +53,7 @@ void fuzz_hdf5_begin(const char *path) {
   atexit(free_bases);
 }
 
-/* ---- bytes to choices ---------------------------------------------------------------------------------------------- */
+/* ---- bytes to choices -------------------------------------------------------------------------------------------- */
 
 typedef struct recipe {
   const uint8_t *at;
@@ -128,7 +128,7 @@ static hid_t take_type(recipe *r) {
   return other >= 0 ? other : type;
 }
 
-/* ---- changes ------------------------------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 static void poke(hid_t file, recipe *r) {
   const hid_t set = H5Dopen2(file, take_object(r), H5P_DEFAULT);

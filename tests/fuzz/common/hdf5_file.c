@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- checksums ----------------------------------------------------------------------------------------------------- */
+/* ---- checksums --------------------------------------------------------------------------------------------------- */
 
 uint32_t H5_checksum_lookup3(const void *data, size_t n_bytes, uint32_t start); /* exported by the library */
 
@@ -75,7 +75,7 @@ void fuzz_hdf5_seal(uint8_t *data, size_t n_bytes) {
   }
 }
 
-/* ---- the same content, stored otherwise ---------------------------------------------------------------------------- */
+/* ---- the same content, stored otherwise -------------------------------------------------------------------------- */
 
 typedef enum layout { CONTIGUOUS, CHUNKED, DEFLATED, CHECKSUMMED, COMPACT, N_LAYOUTS } layout;
 

@@ -1,8 +1,11 @@
 /* Choice of the vector kernels at run time. */
 #include "cpu/vector.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "facet/environment.h"
 
@@ -49,7 +52,19 @@ const facet_vector *facet_vector_get(void) {
   return vector;
 }
 
+/* The system grants a process the tiles of AMX when it asks (Linux, Documentation/arch/x86/xstate.rst). */
+static bool may_use_amx(void) {
+  enum { UNKNOWN, NO, YES, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+  static atomic_int answer;
+  if (answer == UNKNOWN)
+    answer = __builtin_cpu_supports("amx-bf16") && !syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) ? YES : NO;
+  return answer == YES;
+}
+
 const facet_lane_kernels *facet_vector_lanes(bool bf16) {
   const facet_vector *vector = facet_vector_get();
-  return bf16 && vector->lanes_bf16 && __builtin_cpu_supports("avx512bf16") ? vector->lanes_bf16 : vector->lanes;
+  if (!bf16 || !vector->lanes_bf16 || !__builtin_cpu_supports("avx512bf16")) return vector->lanes;
+  if (may_use_amx()) return vector->lanes_amx;
+  /* Intel's instruction takes twice as long as the two products in float32 that it stands for. */
+  return __builtin_cpu_is("intel") ? vector->lanes : vector->lanes_bf16;
 }

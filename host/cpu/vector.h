@@ -72,8 +72,8 @@ typedef struct facet_vector {
   const facet_scatter *scatter;    /* sums of rows by slot */
   const facet_attend *attend;      /* attention of many queries */
   const facet_lane_kernels *lanes; /* kernels on sample lanes */
-  /* The same with products of factors in bf16, for CPUs with AVX512-BF16 (facet_vector_lanes); NULL: none. */
-  const facet_lane_kernels *lanes_bf16;
+  /* The same with products of factors in bf16, for CPUs with AVX512-BF16 and with AMX; NULL: none. */
+  const facet_lane_kernels *lanes_bf16, *lanes_amx;
 } facet_vector;
 
 /* The kernels in use: those named by FACET_ISA when facet_vector_select was called, else the best this CPU has. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "amx_emulated.h"
 #include "cpu/vector.h"
 #include "facet/rng.h"
 
@@ -461,10 +462,8 @@ static void check_bf16_gradient(const facet_lane_kernels *bf16, const facet_lane
   free(x.at), free(y.at), free(dw), free(expected), free(packed);
 }
 
-Test(lanes, bf16) {
-  const facet_lane_kernels *bf16 = facet_vector_lanes(true), *lanes = facet_vector_lanes(false);
-  cr_assert_eq(lanes, facet_vector_get()->lanes);
-  if (bf16 == lanes) return; /* this CPU, or the build in double, has none */
+static void check_bf16(const facet_lane_kernels *bf16) {
+  const facet_lane_kernels *lanes = facet_vector_get()->lanes;
   static const int64_t sizes[] = {1, 3, 8, 16, 19, 33, 40, 131};
   for (int i = 0; i < 8; i++)
     for (int j = 0; j < 8; j++) {
@@ -472,4 +471,18 @@ Test(lanes, bf16) {
       check_bf16_gradient(bf16, lanes, sizes[i], sizes[j], 1 + (3 * i + j) % 11);
     }
   check_bf16_product(bf16, lanes, 2, 300, 2, true); /* more features than are rounded together */
+}
+
+Test(lanes, bf16) {
+  cr_assert_eq(facet_vector_lanes(false), facet_vector_get()->lanes);
+  const facet_lane_kernels *best = facet_vector_lanes(true), *bf16 = facet_vector_get()->lanes_bf16;
+  if (best != facet_vector_get()->lanes) check_bf16(best);
+  if (!bf16 || !__builtin_cpu_supports("avx512bf16")) return; /* nor has the build in double any */
+  check_bf16(bf16);
+#ifndef FACET_DOUBLE
+  facet_lane_kernels amx = *facet_vector_get()->lanes_amx;
+  amx.product = facet_lanes_product_amx_emulated;
+  amx.gradient = facet_lanes_gradient_amx_emulated;
+  check_bf16(&amx);
+#endif
 }

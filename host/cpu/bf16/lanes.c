@@ -1,66 +1,31 @@
-/* Products of the lane kernels (cpu/lanes.h) with factors rounded to bf16, to nearest even, and sums in float32: with
- * AVX512-BF16 one instruction does the work of two. Factors are rounded here, so that callers see the same arrays of
- * float32. The folder is compiled for that instruction set alone, and not in double. */
+/* Products of the lane kernels (cpu/lanes.h) with factors rounded to bf16 and sums in float32: with AVX512-BF16 one
+ * instruction does the work of two. Factors are rounded here, so that callers see the same arrays of float32. The folder
+ * is compiled for that instruction set alone, and not in double. */
 #include "cpu/bf16/lanes.h"
 
-#include "cpu/vector/isa.h"
 #include "cpu/vector/tile.h"
 
 enum { TILE_ROWS = 8, TILE_VECTORS = 4 }; /* the most of the tiles below */
 
 #ifdef __AVX512BF16__
-#include <immintrin.h>
+#include "cpu/bf16/product.h"
 
-enum { PRODUCT_ROWS = 5, PRODUCT_COLUMNS = 4, GRADIENT_ROWS = 8, GRADIENT_VECTORS = 3 }; /* sums in 32 registers */
-enum { DEPTH = 128 };                              /* features that are rounded together */
-enum { COLUMN_PAIRS = FACET_LANES / 2, SPAN = 8 }; /* pairs of lanes in a column; columns rounded together */
-
-/* The first n of 16 elements; none for n ≤ 0. */
-INLINE __mmask16 first_of_16(int64_t n) {
-  return _cvtu32_mask16(n >= 16 ? 0xffff : n > 0 ? (1u << n) - 1 : 0);
-}
-
-/* n floats to pairs of bf16, in order; an odd one gets a zero beside it. Writes whole vectors of 16 pairs. */
-INLINE void round_row(int64_t n, const float *x, uint32_t *pairs) {
-  for (int64_t i = 0; i < n; i += 32) {
-    const __mmask16 low = first_of_16(n - i), high = first_of_16(n - i - 16);
-    const __m512 a = _mm512_maskz_loadu_ps(low, x + i), b = _mm512_maskz_loadu_ps(high, x + i + 16);
-    _mm512_storeu_si512(pairs + i / 2, (__m512i)_mm512_cvtne2ps_pbh(b, a));
-  }
-}
+enum { PRODUCT_ROWS = 5, GRADIENT_ROWS = 8, GRADIENT_VECTORS = 3 }; /* sums in 32 registers */
 
 /* ---- y = A x ---------------------------------------------------------------------------------------------------- */
 
 typedef struct part {
-  int64_t first, depth;                                 /* features of x in this part */
-  uint32_t x[DEPTH / 2][PRODUCT_COLUMNS * FACET_LANES]; /* pairs of features */
+  int64_t first, depth; /* features of x in this part */
+  rounded_features x;
   uint32_t a[PRODUCT_ROWS][DEPTH / 2];
 } part;
-
-INLINE __m512i widen(__m512 x) {
-  return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
-}
-
-/* Features first … of `columns` columns from `at` on. */
-static void round_features(const facet_lanes_product *s, int64_t at, int64_t columns, part *p) {
-  for (int64_t k = 0; k < p->depth; k += 2) {
-    const float *x = s->x.at + (p->first + k) * s->x.stride + at;
-    for (int64_t j = 0; j < columns * FACET_LANES; j += FACET_LANES) {
-      __m512i pair = widen(_mm512_loadu_ps(x + j));
-      if (k + 1 < p->depth)
-        pair = _mm512_or_si512(pair, _mm512_slli_epi32(widen(_mm512_loadu_ps(x + s->x.stride + j)), 16));
-      _mm512_storeu_si512(p->x[k / 2] + j, pair);
-    }
-  }
-}
 
 INLINE void product_tile(const int rows, const int n, const facet_lanes_product *s, const part *p, int64_t row,
                          int64_t at) {
   if (rows > PRODUCT_ROWS) return; /* never called */
   __m512 sum[PRODUCT_ROWS][PRODUCT_COLUMNS];
   UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < n; v++) sum[i][v] =
-      p->first ? _mm512_loadu_ps(s->y.at + (row + i) * s->y.stride + at + v * FACET_LANES)
-               : _mm512_set1_ps(s->bias ? s->bias[row + i] : 0);
+      start(s, p->first, row + i, at + v * FACET_LANES);
   for (int64_t k = 0; k < (p->depth + 1) / 2; k++) {
     __m512bh in[PRODUCT_COLUMNS];
     UNROLL for (int v = 0; v < n; v++) in[v] = (__m512bh)_mm512_loadu_si512(p->x[k] + v * FACET_LANES);
@@ -70,18 +35,8 @@ INLINE void product_tile(const int rows, const int n, const facet_lanes_product 
     }
   }
   const bool last = p->first + p->depth == s->depth;
-  UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < n; v++) {
-    __m512 out = sum[i][v];
-    const int64_t j = at + v * FACET_LANES;
-    if (last && s->add.at) out = _mm512_add_ps(out, _mm512_loadu_ps(s->add.at + (row + i) * s->add.stride + j));
-    if (last && s->relu) /* NaN stays */
-      out = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(out, _mm512_setzero_ps(), _CMP_NLT_UQ), out);
-    if (last && s->mask.at) {
-      const __m512 mask = _mm512_loadu_ps(s->mask.at + (row + i) * s->mask.stride + j);
-      out = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(mask, _mm512_setzero_ps(), _CMP_GT_OQ), out);
-    }
-    _mm512_storeu_ps(s->y.at + (row + i) * s->y.stride + j, out);
-  }
+  UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < n; v++)
+      finish(s, last, row + i, at + v * FACET_LANES, sum[i][v]);
 }
 
 static void product_rows(const facet_lanes_product *s, part *p, int64_t row, int64_t rows, int64_t at,
@@ -99,7 +54,7 @@ void facet_lanes_product_bf16(const facet_lanes_product *product) {
     const int64_t columns = s.columns - j < PRODUCT_COLUMNS ? s.columns - j : PRODUCT_COLUMNS;
     for (p.first = 0; p.first < s.depth; p.first += DEPTH) {
       p.depth = s.depth - p.first < DEPTH ? s.depth - p.first : DEPTH;
-      round_features(&s, j * FACET_LANES, columns, &p);
+      round_features(&s, j * FACET_LANES, columns, p.first, p.depth, p.x);
       for (int64_t i = 0; i < tiles; i++) {
         const int64_t row = i * s.rows / tiles;
         product_rows(&s, &p, row, (i + 1) * s.rows / tiles - row, j * FACET_LANES, columns);
@@ -110,20 +65,42 @@ void facet_lanes_product_bf16(const facet_lanes_product *product) {
 
 /* ---- gradients of weights --------------------------------------------------------------------------------------- */
 
-/* y is turned to [pairs of lanes][n], n rounded up to a vector; a pair of x is broadcast. */
-static int64_t pitch(int64_t n) {
-  return (n + 15) / 16 * 16;
+/* Columns j … of a 16 × 16 matrix become its rows. */
+INLINE void transpose(__m512i r[16]) {
+  __m512i t[16];
+  UNROLL for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  UNROLL for (int i = 0; i < 16; i += 4) UNROLL for (int k = 0; k < 2; k++) {
+    r[i + 2 * k] = _mm512_unpacklo_epi64(t[i + k], t[i + 2 + k]);
+    r[i + 2 * k + 1] = _mm512_unpackhi_epi64(t[i + k], t[i + 2 + k]);
+  }
+  UNROLL for (int k = 0; k < 4; k++) { /* quarters */
+    const __m512i a = _mm512_shuffle_i32x4(r[k], r[4 + k], 0x88), b = _mm512_shuffle_i32x4(r[k], r[4 + k], 0xdd),
+                  c = _mm512_shuffle_i32x4(r[8 + k], r[12 + k], 0x88),
+                  d = _mm512_shuffle_i32x4(r[8 + k], r[12 + k], 0xdd);
+    t[k] = _mm512_shuffle_i32x4(a, c, 0x88), t[8 + k] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    t[4 + k] = _mm512_shuffle_i32x4(b, d, 0x88), t[12 + k] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+  UNROLL for (int i = 0; i < 16; i++) r[i] = t[i];
 }
 
+/* Pairs of x are broadcast, or rows of a tile. */
 void facet_lanes_pack_bf16(int64_t n, int64_t columns, facet_lanes y, float *packed) {
-  uint32_t *to = (uint32_t *)(void *)packed, rounded[16][SPAN * COLUMN_PAIRS];
+  uint32_t *to = (uint32_t *)(void *)packed;
   for (int64_t row = 0; row < n; row += 16)
-    for (int64_t j = 0; j < columns; j += SPAN) {
-      const int64_t span = columns - j < SPAN ? columns - j : SPAN;
-      for (int64_t i = 0; i < 16; i++) /* rows above n: a copy, not used */
-        round_row(span * FACET_LANES, y.at + (row + i < n ? row + i : n - 1) * y.stride + j * FACET_LANES, rounded[i]);
-      for (int64_t p = 0; p < span * COLUMN_PAIRS; p++)
-        for (int64_t i = 0; i < 16; i++) to[(j * COLUMN_PAIRS + p) * pitch(n) + row + i] = rounded[i][p];
+    for (int64_t j = 0; j < columns; j += 2) {
+      __m512i pairs[16]; /* of two columns; rows above n: a copy, not used */
+      const int64_t n_pairs = columns - j < 2 ? COLUMN_PAIRS : 2 * COLUMN_PAIRS;
+      UNROLL for (int i = 0; i < 16; i++) {
+        const float *from = y.at + (row + i < n ? row + i : n - 1) * y.stride + j * FACET_LANES;
+        const __m512 right = columns - j < 2 ? _mm512_setzero_ps() : _mm512_loadu_ps(from + FACET_LANES);
+        pairs[i] = (__m512i)_mm512_cvtne2ps_pbh(right, _mm512_loadu_ps(from));
+      }
+      transpose(pairs);
+      for (int64_t p = 0; p < n_pairs; p++)
+        _mm512_storeu_si512(to + (j * COLUMN_PAIRS + p) * pitch(n) + row, pairs[p]);
     }
 }
 
@@ -147,11 +124,8 @@ INLINE void gradient_tile(const int rows, const int n_vectors, const gradient *s
       UNROLL for (int v = 0; v < n_vectors; v++) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], factor, in[v]);
     }
   }
-  UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < n_vectors; v++) {
-    const __mmask16 wanted = first_of_16(s->n - column - v * 16);
-    float *dw = s->dw + (row + i) * s->n + column + v * 16;
-    _mm512_mask_storeu_ps(dw, wanted, _mm512_add_ps(_mm512_maskz_loadu_ps(wanted, dw), sum[i][v]));
-  }
+  UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < n_vectors; v++)
+      add_gradient(s->n - column - v * 16, sum[i][v], s->dw + (row + i) * s->n + column + v * 16);
 }
 
 static void gradient_rows(gradient *s, facet_lanes x, int64_t row, int64_t rows, int64_t at) {

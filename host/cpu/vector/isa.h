@@ -8,7 +8,7 @@
 #define PASTE(a, b) PASTE_(a, b)
 
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 
 #if defined __AVX512F__
 enum { VECTOR_BYTES = 64 };

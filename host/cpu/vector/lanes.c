@@ -382,8 +382,11 @@ static void lanes_spread_backward(int64_t d, int64_t columns, int64_t own, facet
 extern const facet_lane_kernels LANES(kernels);
 const facet_lane_kernels LANES(kernels) = KERNELS(LANES(product), LANES(pack), LANES(gradient));
 
-#if defined __AVX512F__ && !defined FACET_DOUBLE /* with the products of cpu/bf16/lanes.c */
+#if defined __AVX512F__ && !defined FACET_DOUBLE /* with the products of cpu/bf16 */
 extern const facet_lane_kernels facet_lanes_kernels_bf16;
 const facet_lane_kernels facet_lanes_kernels_bf16 =
     KERNELS(facet_lanes_product_bf16, facet_lanes_pack_bf16, facet_lanes_gradient_bf16);
+extern const facet_lane_kernels facet_lanes_kernels_amx;
+const facet_lane_kernels facet_lanes_kernels_amx =
+    KERNELS(facet_lanes_product_amx, facet_lanes_pack_bf16, facet_lanes_gradient_amx);
 #endif

@@ -235,7 +235,7 @@ extern const facet_lane_kernels PASTE(facet_lanes_kernels_, FACET_ISA);
 extern const facet_attend PASTE(facet_attend_, FACET_ISA);
 #if defined __AVX512F__ && !defined FACET_DOUBLE
 #define LANES_BF16
-extern const facet_lane_kernels facet_lanes_kernels_bf16;
+extern const facet_lane_kernels facet_lanes_kernels_bf16, facet_lanes_kernels_amx;
 #endif
 extern const facet_vector PASTE(facet_vector_, FACET_ISA);
 const facet_vector PASTE(facet_vector_, FACET_ISA) = {
@@ -263,5 +263,6 @@ const facet_vector PASTE(facet_vector_, FACET_ISA) = {
     .attend = &PASTE(facet_attend_, FACET_ISA),
 #ifdef LANES_BF16
     .lanes_bf16 = &facet_lanes_kernels_bf16,
+    .lanes_amx = &facet_lanes_kernels_amx,
 #endif
 };

@@ -1,6 +1,7 @@
 /* Choice of the vector kernels at run time. */
 #include "cpu/vector.h"
 
+#include <cpuid.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -52,12 +53,17 @@ const facet_vector *facet_vector_get(void) {
   return vector;
 }
 
+static bool cpu_has_amx_bf16(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & 1u << 22;
+}
+
 /* The system grants a process the tiles of AMX when it asks (Linux, Documentation/arch/x86/xstate.rst). */
 static bool may_use_amx(void) {
   enum { UNKNOWN, NO, YES, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
   static atomic_int answer;
   if (answer == UNKNOWN)
-    answer = __builtin_cpu_supports("amx-bf16") && !syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) ? YES : NO;
+    answer = cpu_has_amx_bf16() && !syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) ? YES : NO;
   return answer == YES;
 }
 

@@ -54,7 +54,7 @@ void facet_lanes_product_bf16(const facet_lanes_product *product) {
     const int64_t columns = s.columns - j < PRODUCT_COLUMNS ? s.columns - j : PRODUCT_COLUMNS;
     for (p.first = 0; p.first < s.depth; p.first += DEPTH) {
       p.depth = s.depth - p.first < DEPTH ? s.depth - p.first : DEPTH;
-      round_features(&s, j * FACET_LANES, columns, p.first, p.depth, p.x);
+      round_features(s.x, j * FACET_LANES, columns, p.first, p.depth, p.x);
       for (int64_t i = 0; i < tiles; i++) {
         const int64_t row = i * s.rows / tiles;
         product_rows(&s, &p, row, (i + 1) * s.rows / tiles - row, j * FACET_LANES, columns);
@@ -99,8 +99,7 @@ void facet_lanes_pack_bf16(int64_t n, int64_t columns, facet_lanes y, float *pac
         pairs[i] = (__m512i)_mm512_cvtne2ps_pbh(right, _mm512_loadu_ps(from));
       }
       transpose(pairs);
-      for (int64_t p = 0; p < n_pairs; p++)
-        _mm512_storeu_si512(to + (j * COLUMN_PAIRS + p) * pitch(n) + row, pairs[p]);
+      for (int64_t p = 0; p < n_pairs; p++) _mm512_storeu_si512(to + (j * COLUMN_PAIRS + p) * pitch(n) + row, pairs[p]);
     }
 }
 

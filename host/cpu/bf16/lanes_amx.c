@@ -3,8 +3,8 @@
 #include "cpu/bf16/lanes.h"
 
 #if defined __AVX512BF16__
-#include "cpu/bf16/product.h"
 #include "cpu/bf16/amx.h"
+#include "cpu/bf16/product.h"
 
 enum { ROWS = 2 * TILE_SIZE }; /* of A or x at a time */
 
@@ -14,7 +14,7 @@ typedef struct work {
   float sums[ROWS][2 * TILE_SIZE] __attribute__((aligned(64)));
   rounded_features x;
 } work;
-_Static_assert(SPAN * COLUMN_PAIRS == DEPTH / 2, "rows of x, in gradients, fit into a");
+_Static_assert(SPAN *COLUMN_PAIRS == DEPTH / 2, "rows of x, in gradients, fit into a");
 
 static int tiles_of(int64_t n) {
   return n > TILE_SIZE ? 2 : 1;
@@ -26,12 +26,13 @@ static int64_t at_most(int64_t n, int64_t most) {
 
 /* ---- y = A x ---------------------------------------------------------------------------------------------------- */
 
-static void store_sums(const facet_lanes_product *s, int64_t first, int64_t depth, int64_t row, int64_t rows, int64_t at,
-                       int64_t columns, float sums[ROWS][2 * TILE_SIZE]) {
+static void store_sums(const facet_lanes_product *product, int64_t first, int64_t depth, int64_t row, int64_t rows,
+                       int64_t at, int64_t columns, const float sums[ROWS][2 * TILE_SIZE]) {
+  const facet_lanes_product s = *product; /* stays in registers */
+  const bool last = first + depth == s.depth;
   for (int64_t i = 0; i < rows; i++)
     for (int64_t v = 0; v < columns * FACET_LANES; v += FACET_LANES)
-      finish(s, first + depth == s->depth, row + i, at + v,
-             _mm512_add_ps(start(s, first, row + i, at + v), _mm512_load_ps(&sums[i][v])));
+      finish(&s, last, row + i, at + v, _mm512_add_ps(start(&s, first, row + i, at + v), _mm512_load_ps(&sums[i][v])));
 }
 
 /* Features first … first + depth − 1 in `columns` columns from number `at` on. */
@@ -39,7 +40,7 @@ static void product_part(const facet_lanes_product *s, int64_t first, int64_t de
                          work *w) {
   const int64_t pairs = (depth + 1) / 2, steps = (pairs + TILE_SIZE - 1) / TILE_SIZE,
                 stride = s->a_stride ? s->a_stride : s->depth;
-  round_features(s, at, columns, first, depth, w->x);
+  round_features(s->x, at, columns, first, depth, w->x);
   memset(w->x[pairs], 0, (size_t)(steps * TILE_SIZE - pairs) * sizeof *w->x);
   for (int64_t row = 0; row < s->rows; row += ROWS) {
     const int64_t rows = at_most(s->rows - row, ROWS); /* above them the sums are not used */
@@ -66,8 +67,8 @@ void facet_lanes_product_amx(const facet_lanes_product *product) {
   TILES_BEGIN(make_shapes(TILE_SIZE));
   for (int64_t j = 0; j < s.columns; j += PRODUCT_COLUMNS)
     for (int64_t first = 0; first < s.depth; first += DEPTH)
-      product_part(&s, first, at_most(s.depth - first, DEPTH), j * FACET_LANES,
-                   at_most(s.columns - j, PRODUCT_COLUMNS), &w);
+      product_part(&s, first, at_most(s.depth - first, DEPTH), j * FACET_LANES, at_most(s.columns - j, PRODUCT_COLUMNS),
+                   &w);
   TILES_END();
 }
 
@@ -102,8 +103,7 @@ void facet_lanes_gradient_amx(int64_t m, int64_t n, int64_t columns, facet_lanes
     const int64_t n_pairs = at_most(columns - j, SPAN) * COLUMN_PAIRS;
     for (int64_t row = 0; row < m; row += ROWS) {
       const int64_t rows = at_most(m - row, ROWS);
-      for (int64_t i = 0; i < rows; i++)
-        round_row(2 * n_pairs, x.at + (row + i) * x.stride + j * FACET_LANES, w.a[i]);
+      for (int64_t i = 0; i < rows; i++) round_row(2 * n_pairs, x.at + (row + i) * x.stride + j * FACET_LANES, w.a[i]);
       gradient_rows(n, n_pairs, pairs, rows, from + j * COLUMN_PAIRS * pitch(n), dw + row * n, &w);
     }
   }

@@ -27,15 +27,15 @@ INLINE void round_row(int64_t n, const float *x, uint32_t *pairs) {
 
 /* Features first … first + depth − 1 of `columns` columns from number `at` on, in pairs; an odd one gets a zero. */
 typedef uint32_t rounded_features[DEPTH / 2][PRODUCT_COLUMNS * FACET_LANES] __attribute__((aligned(64)));
-INLINE void round_features(const facet_lanes_product *s, int64_t at, int64_t columns, int64_t first, int64_t depth,
+INLINE void round_features(facet_lanes x, int64_t at, int64_t columns, int64_t first, int64_t depth,
                            rounded_features pairs) {
   const __m512i halves = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0); /* side by side */
   for (int64_t k = 0; k < depth; k += 2) {
-    const float *x = s->x.at + (first + k) * s->x.stride + at;
+    const float *even = x.at + (first + k) * x.stride + at;
     for (int64_t j = 0; j < columns * FACET_LANES; j += FACET_LANES) {
-      const __m512 odd = k + 1 < depth ? _mm512_loadu_ps(x + s->x.stride + j) : _mm512_setzero_ps();
-      const __m512bh both = _mm512_cvtne2ps_pbh(odd, _mm512_loadu_ps(x + j));
+      const __m512 odd = k + 1 < depth ? _mm512_loadu_ps(even + x.stride + j) : _mm512_setzero_ps();
+      const __m512bh both = _mm512_cvtne2ps_pbh(odd, _mm512_loadu_ps(even + j));
       _mm512_storeu_si512(pairs[k / 2] + j, _mm512_permutexvar_epi16(halves, (__m512i)both));
     }
   }

@@ -76,10 +76,13 @@ static inline int facet_denoise_n_weights(const facet_denoise_size *size) {
 /* Describes weight k; false if this denoiser has none (flag, projection). */
 bool facet_denoise_describe(const facet_denoise_size *size, int k, facet_denoise_weight *weight);
 
-/* Matrices with their transposes: a product multiplies with [outputs, inputs], which in forward is the transpose. */
+/* Matrices with their transposes: a product multiplies with [outputs, inputs], which in forward is the transpose. The
+ * lane kernels' rounded forms of both, of the weights of layers, are made where there are such kernels. */
 typedef struct facet_denoise_weights {
   const facet_real *value[DENOISE_MAX_WEIGHTS];
   facet_real *transpose[DENOISE_MAX_WEIGHTS]; /* NULL where there is no matrix */
+  uint32_t *value_pairs[DENOISE_MAX_WEIGHTS], *transpose_pairs[DENOISE_MAX_WEIGHTS];
+  bool rounded;
 } facet_denoise_weights;
 
 /* How blocks sum the gradient of weight k: vectors and the flag per lane; matrices as they are or, where several products
@@ -242,8 +245,17 @@ void facet_denoise_layer_backward(facet_denoise_block *block, int64_t l, const f
 static inline const facet_real *facet_denoise_weight_of(const facet_denoise_block *block, int64_t l, int k) {
   return block->weights->value[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];
 }
-static inline const facet_real *facet_denoise_transpose_of(const facet_denoise_block *block, int64_t l, int k) {
-  return block->weights->transpose[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];
+/* A matrix and its transpose for a product. */
+static inline facet_lanes_weights facet_denoise_matrix_of(const facet_denoise_block *block, int64_t l, int k) {
+  const facet_denoise_weights *weights = block->weights;
+  const int64_t i = DENOISE_N_SHARED + DENOISE_N_LAYER * l + k;
+  return (facet_lanes_weights){.at = weights->value[i], .pairs = weights->rounded ? weights->value_pairs[i] : NULL};
+}
+static inline facet_lanes_weights facet_denoise_transpose_of(const facet_denoise_block *block, int64_t l, int k) {
+  const facet_denoise_weights *weights = block->weights;
+  const int64_t i = DENOISE_N_SHARED + DENOISE_N_LAYER * l + k;
+  return (facet_lanes_weights){.at = weights->transpose[i],
+                               .pairs = weights->rounded ? weights->transpose_pairs[i] : NULL};
 }
 static inline facet_real *facet_denoise_gradient_of(const facet_denoise_block *block, int64_t l, int k) {
   return block->gradient[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];

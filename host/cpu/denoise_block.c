@@ -78,7 +78,7 @@ void facet_denoise_project_back(const facet_denoise_block *block, int64_t column
   block->lanes->product(&(facet_lanes_product){.rows = d,
                                                .depth = d,
                                                .columns = columns,
-                                               .a = facet_denoise_weight_of(block, l, k),
+                                               .a = facet_denoise_matrix_of(block, l, k),
                                                .x = dy,
                                                .add = add,
                                                .y = dx});
@@ -364,7 +364,7 @@ void facet_denoise_block_call(facet_denoise_block *block, const facet_denoise_ke
   block->lanes->product(&(facet_lanes_product){.rows = d,
                                                .depth = d,
                                                .columns = n,
-                                               .a = block->weights->transpose[DENOISE_OUT_WEIGHT],
+                                               .a = {block->weights->transpose[DENOISE_OUT_WEIGHT]},
                                                .bias = block->weights->value[DENOISE_OUT_BIAS],
                                                .x = block->out,
                                                .y = f});
@@ -385,7 +385,7 @@ static void projection_backward(facet_denoise_block *block, const facet_denoise_
   lanes->product(&(facet_lanes_product){.rows = d,
                                         .depth = d,
                                         .columns = n,
-                                        .a = block->weights->value[DENOISE_OUT_WEIGHT],
+                                        .a = {block->weights->value[DENOISE_OUT_WEIGHT]},
                                         .x = d_f,
                                         .y = block->d_own});
 }

@@ -18,8 +18,7 @@ static void widen_heads(const facet_denoise_block *block, int64_t l, int k, face
     block->lanes->product(&(facet_lanes_product){.rows = d,
                                                  .depth = width,
                                                  .columns = block->n_channels,
-                                                 .a = facet_denoise_weight_of(block, l, k) + h * width,
-                                                 .a_stride = d,
+                                                 .a = {facet_denoise_weight_of(block, l, k) + h * width, d},
                                                  .x = features(x, h * width),
                                                  .y = features(y, h * d)});
 }
@@ -31,7 +30,7 @@ static void narrow_heads(const facet_denoise_block *block, int64_t l, int k, fac
     block->lanes->product(&(facet_lanes_product){.rows = width,
                                                  .depth = d,
                                                  .columns = block->n_channels,
-                                                 .a = facet_denoise_transpose_of(block, l, k) + h * width * d,
+                                                 .a = {facet_denoise_transpose_of(block, l, k).at + h * width * d},
                                                  .x = features(x, h * d),
                                                  .y = features(y, h * width)});
 }

@@ -211,7 +211,7 @@ static void feed_forward_backward(const facet_denoise_block *block, const chunk 
   lanes->product(&(facet_lanes_product){.rows = width,
                                         .depth = d,
                                         .columns = s->n,
-                                        .a = facet_denoise_weight_of(block, l, DENOISE_FFN_1_WEIGHT),
+                                        .a = facet_denoise_matrix_of(block, l, DENOISE_FFN_1_WEIGHT),
                                         .x = dh,
                                         .mask = block->hidden,
                                         .y = block->d_hidden});
@@ -222,7 +222,7 @@ static void feed_forward_backward(const facet_denoise_block *block, const chunk 
   lanes->product(&(facet_lanes_product){.rows = d,
                                         .depth = width,
                                         .columns = s->n,
-                                        .a = facet_denoise_weight_of(block, l, DENOISE_FFN_0_WEIGHT),
+                                        .a = facet_denoise_matrix_of(block, l, DENOISE_FFN_0_WEIGHT),
                                         .x = block->d_hidden,
                                         .add = dh,
                                         .y = dh});
@@ -256,7 +256,7 @@ static void chunk_backward(const facet_denoise_block *block, const chunk *s, fac
   lanes->product(&(facet_lanes_product){.rows = d,
                                         .depth = d,
                                         .columns = s->n,
-                                        .a = facet_denoise_weight_of(block, l, DENOISE_SELF_O),
+                                        .a = facet_denoise_matrix_of(block, l, DENOISE_SELF_O),
                                         .x = dh,
                                         .y = facet_lanes_column(block->d_attended, s->first)});
 }

@@ -81,6 +81,16 @@ static void place_worker(const facet_denoise_work *w, facet_denoise_placer *plac
   }
 }
 
+static void place_matrix(facet_denoise_placer *placer, const facet_shape *shape, facet_denoise_weights *weights,
+                         int k) {
+  weights->transpose[k] = facet_denoise_place_real(placer, facet_shape_elements(shape));
+  if (k < DENOISE_N_SHARED) return;
+  weights->value_pairs[k] =
+      facet_denoise_place(placer, facet_lanes_pairs(shape->dim[0], shape->dim[1]), sizeof(uint32_t));
+  weights->transpose_pairs[k] =
+      facet_denoise_place(placer, facet_lanes_pairs(shape->dim[1], shape->dim[0]), sizeof(uint32_t));
+}
+
 size_t facet_denoise_work_place(facet_denoise_work *w, char *memory) {
   facet_denoise_placer placer = {.memory = memory};
   const int64_t c = w->size.c, d = w->size.d;
@@ -93,7 +103,7 @@ size_t facet_denoise_work_place(facet_denoise_work *w, char *memory) {
   for (int k = 0; k < facet_denoise_n_weights(&w->size); k++) {
     facet_denoise_weight weight;
     if (facet_denoise_describe(&w->size, k, &weight) && weight.shape.rank == 2)
-      w->weights.transpose[k] = facet_denoise_place_real(&placer, facet_shape_elements(&weight.shape));
+      place_matrix(&placer, &weight.shape, &w->weights, k);
   }
   placer.n_bytes += facet_denoise_time_place(&w->size, w->max_levels, at_end(&placer), &w->time);
   for (int64_t i = 0; i < w->n_workers; i++) place_worker(w, &placer, &w->worker[i]);
@@ -132,6 +142,19 @@ static void transpose_weights(facet_denoise_work *w) {
   }
 }
 
+static void round_weights(facet_denoise_work *w, const facet_lane_kernels *lanes) {
+  facet_denoise_weights *weights = &w->weights;
+  weights->rounded = lanes->round != NULL;
+  for (int k = DENOISE_N_SHARED; weights->rounded && k < facet_denoise_n_weights(&w->size); k++) {
+    facet_denoise_weight weight;
+    facet_denoise_describe(&w->size, k, &weight);
+    const int64_t rows = weight.shape.dim[0], columns = weight.shape.dim[1];
+    if (!weights->transpose[k]) continue;
+    lanes->round(rows, columns, weights->value[k], weights->value_pairs[k]);
+    lanes->round(columns, rows, weights->transpose[k], weights->transpose_pairs[k]);
+  }
+}
+
 /* The time table's rows of a chain, each number in all lanes. */
 static void fill_step_tau(const facet_denoise_work *w) {
   const int64_t d = w->size.d;
@@ -143,7 +166,9 @@ static void fill_step_tau(const facet_denoise_work *w) {
 }
 
 void facet_denoise_work_begin(facet_denoise_work *w, const int32_t *level, int64_t n_valid) {
+  const facet_lane_kernels *lanes = facet_vector_lanes(w->bf16);
   transpose_weights(w);
+  round_weights(w, lanes);
   if (w->params->chain) facet_diffusion_steps(&w->params->diffusion, w->params->steps, w->step);
   number_levels(level, n_valid * w->size.c, w);
   facet_denoise_time_forward(&w->size, &w->weights, &w->time);
@@ -151,7 +176,7 @@ void facet_denoise_work_begin(facet_denoise_work *w, const int32_t *level, int64
   for (int64_t i = 0; i < w->n_workers; i++) {
     facet_denoise_worker *own = &w->worker[i];
     own->block.weights = &w->weights;
-    own->block.lanes = facet_vector_lanes(w->bf16);
+    own->block.lanes = lanes;
     own->block.tau_step = !w->params->chain;
     memset(own->zeros, 0, (size_t)w->size.d * sizeof *own->zeros);
   }

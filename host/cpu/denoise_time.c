@@ -68,7 +68,7 @@ static void encode_positions(const facet_denoise_size *size, const facet_denoise
 static void product(int64_t rows, int64_t depth, int64_t columns, const facet_real *a, const facet_real *bias,
                     facet_lanes x, facet_lanes add, facet_lanes y) {
   facet_vector_get()->lanes->product(&(facet_lanes_product){
-      .rows = rows, .depth = depth, .columns = columns, .a = a, .bias = bias, .x = x, .add = add, .y = y});
+      .rows = rows, .depth = depth, .columns = columns, .a = {a}, .bias = bias, .x = x, .add = add, .y = y});
 }
 
 static const facet_lanes none = {0};

@@ -29,12 +29,20 @@ static inline facet_lanes facet_lanes_column(facet_lanes x, int64_t column) {
   return (facet_lanes){x.at + column * FACET_LANES, x.stride};
 }
 
-/* y = A x [+ bias] [+ add], then max(·, 0) with relu, then 0 where mask ≤ 0: A [rows, depth], a_stride numbers from row
- * to row (0: depth, no gaps), bias [rows], x [depth][columns], y, add and mask [rows][columns]. at = NULL: none. y may
- * be add or mask, not x. */
+/* A matrix of weights, of which a product multiplies a number with a vector of samples: `stride` numbers from row to
+ * row (0: no gaps). pairs: the same as `round` below made it, for kernels that have one; NULL: they round in the call. */
+typedef struct facet_lanes_weights {
+  const facet_real *at;
+  int64_t stride;
+  const uint32_t *pairs;
+} facet_lanes_weights;
+
+/* y = A x [+ bias] [+ add], then max(·, 0) with relu, then 0 where mask ≤ 0: A [rows, depth], bias [rows],
+ * x [depth][columns], y, add and mask [rows][columns]. at = NULL: none. y may be add or mask, not x. */
 typedef struct facet_lanes_product {
-  int64_t rows, depth, columns, a_stride;
-  const facet_real *a, *bias;
+  int64_t rows, depth, columns;
+  facet_lanes_weights a;
+  const facet_real *bias;
   facet_lanes x, y, add, mask;
   bool relu;
 } facet_lanes_product;
@@ -75,6 +83,10 @@ typedef struct facet_lanes_attention {
 } facet_lanes_attention;
 
 typedef struct facet_lane_kernels {
+  /* Around the products and gradients of a thread, within which no other library computes; NULL: nothing to do. */
+  void (*begin)(void);
+  void (*end)(void);
+
   /* y[f][lane] = row[lane][f] for f < d. */
   void (*load)(int64_t d, const facet_real *const row[FACET_LANES], facet_lanes y);
   /* row[lane][f] = x[f][lane], with `add` row[lane][f] += factor x[f][lane], for lanes below n_lanes. */
@@ -82,6 +94,8 @@ typedef struct facet_lane_kernels {
   void (*store_add)(int64_t d, int64_t n_lanes, facet_real factor, facet_lanes x, facet_real *const row[FACET_LANES]);
 
   void (*product)(const facet_lanes_product *product);
+  /* a [rows, depth] for products with factors in bf16, facet_lanes_pairs numbers; NULL where factors are not rounded. */
+  void (*round)(int64_t rows, int64_t depth, const facet_real *a, uint32_t *pairs);
 
   /* Gradients of weights, Σ over columns and lanes: dw [m, n] += Σ x y for x [m][columns], y [n][columns], which is
    * packed before: once for several x. */
@@ -108,9 +122,16 @@ typedef struct facet_lane_kernels {
                           facet_lanes d_shift);
 } facet_lane_kernels;
 
+/* Pairs of a row that `round` writes: whole vectors; and the numbers of all rows: whole tiles of 16. */
+static inline int64_t facet_lanes_row_pairs(int64_t depth) {
+  return (depth + 31) / 32 * 16;
+}
+static inline int64_t facet_lanes_pairs(int64_t rows, int64_t depth) {
+  return (rows + 15) / 16 * 16 * facet_lanes_row_pairs(depth);
+}
 /* Numbers that pack writes. */
 static inline int64_t facet_lanes_packed(int64_t n, int64_t columns) {
-  return (n + 7) / 8 * 8 * columns * FACET_LANES;
+  return (n + 15) / 16 * 16 * columns * FACET_LANES;
 }
 
 #endif

@@ -338,9 +338,11 @@ static facet_status denoise_forward(const facet_op_call *call) {
   const int64_t n_valid = valid_rows(call, &w), numbers = w.size.c * w.size.d;
   facet_real *out = call->out[0];
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads(&w))
-  for (int64_t unit = 0; unit < valid_units(n_valid); unit++)
+  for (int64_t unit = 0; unit < valid_units(n_valid); unit++) {
+    worker *own = &w.worker[omp_get_thread_num()];
+    const facet_lane_kernels *lanes = own->block.lanes;
+    if (lanes->begin) lanes->begin();
     for (int64_t i = 0; i < w.n_parts; i++) {
-      worker *own = &w.worker[omp_get_thread_num()];
       const part s = make_part(&w, unit, i, n_valid);
       begin(call, &w, s, &own->block);
       if (w.params->chain)
@@ -348,6 +350,8 @@ static facet_status denoise_forward(const facet_op_call *call) {
       else
         single_forward(call, &w, s, own);
     }
+    if (lanes->end) lanes->end();
+  }
   memset(out + n_valid * numbers, 0, (size_t)((w.batch - n_valid) * numbers) * sizeof *out);
   return FACET_OK;
 }
@@ -416,6 +420,7 @@ static void group_backward(const facet_op_call *call, work *w, int64_t g, worker
   for (int k = 0; k < facet_denoise_n_weights(&w->size); k++)
     if (w->partial_at[k] >= 0) gradient[k] = partial + w->partial_at[k];
   own->block.gradient = gradient;
+  if (own->block.lanes->begin) own->block.lanes->begin();
   for (int64_t unit = g * w->n_units / w->n_groups; unit < (g + 1) * w->n_units / w->n_groups && unit < n_units; unit++)
     for (int64_t i = 0; i < w->n_parts; i++) {
       const part s = make_part(w, unit, i, n_valid);
@@ -429,6 +434,7 @@ static void group_backward(const facet_op_call *call, work *w, int64_t g, worker
       facet_denoise_block_end_backward(&own->block, d_r ? d_r + s.first * numbers : NULL,
                                        d_o ? d_o + s.first * numbers : NULL);
     }
+  if (own->block.lanes->end) own->block.lanes->end();
   own->block.gradient = NULL;
 }
 

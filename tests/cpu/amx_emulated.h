@@ -4,6 +4,8 @@
 
 #include "cpu/lanes.h"
 
+void facet_lanes_begin_amx_emulated(void);
+void facet_lanes_end_amx_emulated(void);
 void facet_lanes_product_amx_emulated(const facet_lanes_product *product);
 void facet_lanes_gradient_amx_emulated(int64_t m, int64_t n, int64_t columns, facet_lanes x, const float *packed,
                                        float *dw);

@@ -86,8 +86,7 @@ static void check_product_case(const facet_lane_kernels *lanes, const product_ca
   lanes->product(&(facet_lanes_product){.rows = c->rows,
                                         .depth = c->depth,
                                         .columns = c->columns,
-                                        .a_stride = c->a_stride,
-                                        .a = a,
+                                        .a = {a, c->a_stride},
                                         .bias = c->bias ? bias : NULL,
                                         .x = x,
                                         .add = c->add ? y : (facet_lanes){0},
@@ -124,7 +123,8 @@ Test(lanes, product) {
 static void check_product_keeps_nan(const facet_lane_kernels *lanes) {
   facet_real a = 1, x[FACET_LANES] = {(facet_real)NAN, -1, 1}, y[FACET_LANES];
   const facet_lanes in = {x, FACET_LANES}, out = {y, FACET_LANES};
-  lanes->product(&(facet_lanes_product){.rows = 1, .depth = 1, .columns = 1, .a = &a, .x = in, .y = out, .relu = true});
+  lanes->product(
+      &(facet_lanes_product){.rows = 1, .depth = 1, .columns = 1, .a = {&a}, .x = in, .y = out, .relu = true});
   cr_assert(isnan((double)y[0]) && y[1] == 0 && y[2] == 1);
 }
 Test(lanes, relu_keeps_nan) {
@@ -431,8 +431,13 @@ static void check_bf16_product(const facet_lane_kernels *bf16, const facet_lane_
   facet_lanes x = random_lanes("x", depth, columns), y = random_lanes("y", rows, columns),
               expected = random_lanes("y", rows, columns), mask = random_lanes("mask", rows, columns);
   facet_real *a = random_array("a", rows * (depth + 3)), *bias = random_array("bias", rows);
-  facet_lanes_product s = {.rows = rows, .depth = depth, .columns = columns, .a = a, .a_stride = depth + 3, .x = x};
-  if (rest) s.bias = bias, s.add = mask, s.relu = true, s.mask = x.at && rows <= depth ? x : mask;
+  uint32_t *pairs = malloc((size_t)facet_lanes_pairs(rows, depth) * sizeof *pairs);
+  facet_lanes_product s = {.rows = rows, .depth = depth, .columns = columns, .a = {a, depth + 3}, .x = x};
+  if (rest) {
+    s.bias = bias, s.add = mask, s.relu = true, s.mask = rows <= depth ? x : mask;
+    bf16->round(rows, depth, a, pairs);
+    s.a = (facet_lanes_weights){a, 0, pairs};
+  }
   s.y = y;
   bf16->product(&s);
   round_lanes(x, depth, columns);
@@ -443,7 +448,7 @@ static void check_bf16_product(const facet_lane_kernels *bf16, const facet_lane_
     for (int64_t j = 0; j < columns * FACET_LANES; j++)
       expect_close("bf16", i, j, at(y, i, j), at(expected, i, j), 4 * sqrt((double)depth));
   expect_kept(y, expected, rows, columns);
-  free(x.at), free(y.at), free(expected.at), free(mask.at), free(a), free(bias);
+  free(x.at), free(y.at), free(expected.at), free(mask.at), free(a), free(bias), free(pairs);
 }
 
 static void check_bf16_gradient(const facet_lane_kernels *bf16, const facet_lane_kernels *lanes, int64_t m, int64_t n,
@@ -465,12 +470,14 @@ static void check_bf16_gradient(const facet_lane_kernels *bf16, const facet_lane
 static void check_bf16(const facet_lane_kernels *bf16) {
   const facet_lane_kernels *lanes = facet_vector_get()->lanes;
   static const int64_t sizes[] = {1, 3, 8, 16, 19, 33, 40, 131};
+  if (bf16->begin) bf16->begin();
   for (int i = 0; i < 8; i++)
     for (int j = 0; j < 8; j++) {
       check_bf16_product(bf16, lanes, sizes[i], sizes[j], 1 + (i + j) % 6, (i + j) % 2);
       check_bf16_gradient(bf16, lanes, sizes[i], sizes[j], 1 + (3 * i + j) % 11);
     }
   check_bf16_product(bf16, lanes, 2, 300, 2, true); /* more features than are rounded together */
+  if (bf16->end) bf16->end();
 }
 
 Test(lanes, bf16) {
@@ -483,6 +490,8 @@ Test(lanes, bf16) {
   facet_lane_kernels amx = *facet_vector_get()->lanes_amx;
   amx.product = facet_lanes_product_amx_emulated;
   amx.gradient = facet_lanes_gradient_amx_emulated;
+  amx.begin = facet_lanes_begin_amx_emulated;
+  amx.end = facet_lanes_end_amx_emulated;
   check_bf16(&amx);
 #endif
 }

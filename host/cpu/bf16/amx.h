@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { TILE_SIZE = 16, N_TILES = 8, FIRST_A = 4, FIRST_B = 6 };
+enum { TILE_SIZE = 16, N_TILES = 8 };
 
 /* The operand of ldtilecfg. */
 typedef struct tile_shapes {
@@ -18,24 +18,15 @@ typedef struct tile_shapes {
 } __attribute__((aligned(64))) tile_shapes;
 _Static_assert(sizeof(tile_shapes) == 64, "");
 
-static inline tile_shapes make_shapes(int pairs) {
-  tile_shapes shapes = {.palette = 1};
-  for (int t = 0; t < N_TILES; t++) {
-    shapes.rows[t] = (uint8_t)(t < FIRST_B ? TILE_SIZE : pairs);
-    shapes.row_bytes[t] = (uint16_t)(t == FIRST_A || t == FIRST_A + 1 ? 4 * pairs : 4 * TILE_SIZE);
-  }
-  return shapes;
-}
+#define FOUR(x) x, x, x, x
+static const tile_shapes all_full = {
+    .palette = 1, .row_bytes = {FOUR(64), FOUR(64)}, .rows = {FOUR(TILE_SIZE), FOUR(TILE_SIZE)}};
 
 #ifndef FACET_AMX_EMULATED
 
 /* The intrinsics name no memory, so that the compiler could move stores past a load: hence the barrier. The number of a
  * tile must be a literal. */
-#define TILES_BEGIN(shapes)                                                                                            \
-  do {                                                                                                                 \
-    const tile_shapes shapes_ = (shapes);                                                                              \
-    __asm__ volatile("ldtilecfg %0" : : "m"(shapes_));                                                                 \
-  } while (0)
+#define TILES_BEGIN() __asm__ volatile("ldtilecfg %0" : : "m"(all_full))
 #define TILES_END() _tile_release()
 #define TILE_ZERO(tile) _tile_zero(tile)
 #define TILE_LOAD(tile, from, step_bytes)                                                                              \
@@ -87,7 +78,7 @@ static inline void emulate_multiply(int sum, int a, int b) {
     }
 }
 
-#define TILES_BEGIN(shapes_) (emulated.shapes = (shapes_))
+#define TILES_BEGIN() (emulated.shapes = all_full)
 #define TILES_END() (emulated.shapes = (tile_shapes){0})
 #define TILE_ZERO(tile_) memset(emulated.tile[tile_], 0, sizeof emulated.tile[tile_])
 #define TILE_LOAD(tile, from, step_bytes) emulate_load(tile, from, step_bytes)
@@ -97,9 +88,9 @@ static inline void emulate_multiply(int sum, int a, int b) {
 #endif
 
 /* sums [2 · 16][2 · 16] = A B: of A `m` tiles one below the other, a_step pairs from row to row; of B `n` tiles side by
- * side, b_step pairs from row to row; `steps` tiles of `pairs` pairs deep. */
+ * side, b_step pairs from row to row; `steps` tiles deep. */
 typedef struct tile_product {
-  int m, n, pairs;
+  int m, n;
   int64_t steps, a_step, b_step;
   const uint32_t *a, *b;
 } tile_product;
@@ -111,7 +102,7 @@ static inline void multiply_tiles(const tile_product *s, float sums[2 * TILE_SIZ
   TILE_ZERO(1);
   TILE_ZERO(2);
   TILE_ZERO(3);
-  for (int64_t k = 0; k < s->steps; k++, a += s->pairs, b += s->pairs * s->b_step) {
+  for (int64_t k = 0; k < s->steps; k++, a += TILE_SIZE, b += TILE_SIZE * s->b_step) {
     TILE_LOAD(6, b, b_bytes);
     TILE_LOAD(4, a, a_bytes);
     TILE_MULTIPLY(0, 4, 6);

@@ -17,7 +17,8 @@ enum { PRODUCT_ROWS = 5, GRADIENT_ROWS = 8, GRADIENT_VECTORS = 3 }; /* sums in 3
 typedef struct part {
   int64_t first, depth; /* features of x in this part */
   rounded_features x;
-  uint32_t a[PRODUCT_ROWS][DEPTH / 2];
+  rounded_rows a;
+  uint32_t own[PRODUCT_ROWS][DEPTH / 2];
 } part;
 
 INLINE void product_tile(const int rows, const int n, const facet_lanes_product *s, const part *p, int64_t row,
@@ -30,7 +31,7 @@ INLINE void product_tile(const int rows, const int n, const facet_lanes_product 
     __m512bh in[PRODUCT_COLUMNS];
     UNROLL for (int v = 0; v < n; v++) in[v] = (__m512bh)_mm512_loadu_si512(p->x[k] + v * FACET_LANES);
     UNROLL for (int i = 0; i < rows; i++) {
-      const __m512bh factor = (__m512bh)_mm512_set1_epi32((int)p->a[i][k]);
+      const __m512bh factor = (__m512bh)_mm512_set1_epi32((int)p->a.at[i * p->a.step + k]);
       UNROLL for (int v = 0; v < n; v++) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], factor, in[v]);
     }
   }
@@ -41,9 +42,12 @@ INLINE void product_tile(const int rows, const int n, const facet_lanes_product 
 
 static void product_rows(const facet_lanes_product *s, part *p, int64_t row, int64_t rows, int64_t at,
                          int64_t columns) {
-  const int64_t stride = s->a_stride ? s->a_stride : s->depth;
-  for (int64_t i = 0; i < rows; i++) round_row(p->depth, s->a + (row + i) * stride + p->first, p->a[i]);
+  p->a = round_rows(s, row, rows, p->first, p->depth, p->own);
   TILE(product_tile, rows, columns, s, p, row, at)
+}
+
+void facet_lanes_round_bf16(int64_t rows, int64_t depth, const float *a, uint32_t *pairs) {
+  for (int64_t i = 0; i < rows; i++) round_row(depth, a + i * depth, pairs + i * facet_lanes_row_pairs(depth));
 }
 
 void facet_lanes_product_bf16(const facet_lanes_product *product) {
@@ -91,15 +95,15 @@ void facet_lanes_pack_bf16(int64_t n, int64_t columns, facet_lanes y, float *pac
   uint32_t *to = (uint32_t *)(void *)packed;
   for (int64_t row = 0; row < n; row += 16)
     for (int64_t j = 0; j < columns; j += 2) {
-      __m512i pairs[16]; /* of two columns; rows above n: a copy, not used */
-      const int64_t n_pairs = columns - j < 2 ? COLUMN_PAIRS : 2 * COLUMN_PAIRS;
+      __m512i pairs[16]; /* of two columns, of which an odd one has zeros beside it; rows above n: a copy, not used */
       UNROLL for (int i = 0; i < 16; i++) {
         const float *from = y.at + (row + i < n ? row + i : n - 1) * y.stride + j * FACET_LANES;
         const __m512 right = columns - j < 2 ? _mm512_setzero_ps() : _mm512_loadu_ps(from + FACET_LANES);
         pairs[i] = (__m512i)_mm512_cvtne2ps_pbh(right, _mm512_loadu_ps(from));
       }
       transpose(pairs);
-      for (int64_t p = 0; p < n_pairs; p++) _mm512_storeu_si512(to + (j * COLUMN_PAIRS + p) * pitch(n) + row, pairs[p]);
+      for (int64_t p = 0; p < 2 * COLUMN_PAIRS; p++)
+        _mm512_storeu_si512(to + (j * COLUMN_PAIRS + p) * pitch(n) + row, pairs[p]);
     }
 }
 

@@ -38,22 +38,20 @@ static void store_sums(const facet_lanes_product *product, int64_t first, int64_
 /* Features first … first + depth − 1 in `columns` columns from number `at` on. */
 static void product_part(const facet_lanes_product *s, int64_t first, int64_t depth, int64_t at, int64_t columns,
                          work *w) {
-  const int64_t pairs = (depth + 1) / 2, steps = (pairs + TILE_SIZE - 1) / TILE_SIZE,
-                stride = s->a_stride ? s->a_stride : s->depth;
+  const int64_t pairs = (depth + 1) / 2, steps = (pairs + TILE_SIZE - 1) / TILE_SIZE;
   round_features(s->x, at, columns, first, depth, w->x);
   memset(w->x[pairs], 0, (size_t)(steps * TILE_SIZE - pairs) * sizeof *w->x);
   for (int64_t row = 0; row < s->rows; row += ROWS) {
     const int64_t rows = at_most(s->rows - row, ROWS); /* above them the sums are not used */
-    for (int64_t i = 0; i < rows; i++) round_row(depth, s->a + (row + i) * stride + first, w->a[i]);
+    const rounded_rows a = round_rows(s, row, rows, first, depth, w->a);
     for (int64_t v = 0; v < columns; v += 2) {
       const int64_t width = at_most(columns - v, 2);
       multiply_tiles(&(tile_product){.m = tiles_of(rows),
                                      .n = (int)width,
-                                     .pairs = TILE_SIZE,
                                      .steps = steps,
-                                     .a_step = DEPTH / 2,
+                                     .a_step = a.step,
                                      .b_step = PRODUCT_COLUMNS * FACET_LANES,
-                                     .a = w->a[0],
+                                     .a = a.at,
                                      .b = &w->x[0][v * FACET_LANES]},
                      w->sums);
       store_sums(s, first, depth, row, rows, at + v * FACET_LANES, width, w->sums);
@@ -64,25 +62,21 @@ static void product_part(const facet_lanes_product *s, int64_t first, int64_t de
 void facet_lanes_product_amx(const facet_lanes_product *product) {
   const facet_lanes_product s = *product; /* a copy, which no store can change */
   work w;
-  TILES_BEGIN(make_shapes(TILE_SIZE));
   for (int64_t j = 0; j < s.columns; j += PRODUCT_COLUMNS)
     for (int64_t first = 0; first < s.depth; first += DEPTH)
       product_part(&s, first, at_most(s.depth - first, DEPTH), j * FACET_LANES, at_most(s.columns - j, PRODUCT_COLUMNS),
                    &w);
-  TILES_END();
 }
 
 /* ---- gradients of weights --------------------------------------------------------------------------------------- */
 
 /* Of rows row … row + rows − 1 of x, rounded in w->a, with what was packed. */
-static void gradient_rows(int64_t n, int64_t n_pairs, int pairs, int64_t rows, const uint32_t *packed, float *dw,
-                          work *w) {
+static void gradient_rows(int64_t n, int64_t n_pairs, int64_t rows, const uint32_t *packed, float *dw, work *w) {
   for (int64_t column = 0; column < n; column += 2 * TILE_SIZE) {
     const int64_t width = at_most(n - column, 2 * TILE_SIZE);
     multiply_tiles(&(tile_product){.m = tiles_of(rows),
                                    .n = tiles_of(width),
-                                   .pairs = pairs,
-                                   .steps = n_pairs / pairs,
+                                   .steps = (n_pairs + TILE_SIZE - 1) / TILE_SIZE,
                                    .a_step = DEPTH / 2,
                                    .b_step = pitch(n),
                                    .a = w->a[0],
@@ -96,17 +90,22 @@ static void gradient_rows(int64_t n, int64_t n_pairs, int pairs, int64_t rows, c
 
 void facet_lanes_gradient_amx(int64_t m, int64_t n, int64_t columns, facet_lanes x, const float *packed, float *dw) {
   const uint32_t *from = (const uint32_t *)(const void *)packed;
-  const int pairs = columns % 2 ? COLUMN_PAIRS : 2 * COLUMN_PAIRS; /* of a tile: columns are never divided */
   work w;
-  TILES_BEGIN(make_shapes(pairs));
   for (int64_t j = 0; j < columns; j += SPAN) {
     const int64_t n_pairs = at_most(columns - j, SPAN) * COLUMN_PAIRS;
     for (int64_t row = 0; row < m; row += ROWS) {
       const int64_t rows = at_most(m - row, ROWS);
       for (int64_t i = 0; i < rows; i++) round_row(2 * n_pairs, x.at + (row + i) * x.stride + j * FACET_LANES, w.a[i]);
-      gradient_rows(n, n_pairs, pairs, rows, from + j * COLUMN_PAIRS * pitch(n), dw + row * n, &w);
+      gradient_rows(n, n_pairs, rows, from + j * COLUMN_PAIRS * pitch(n), dw + row * n, &w);
     }
   }
+}
+
+void facet_lanes_begin_amx(void) {
+  TILES_BEGIN();
+}
+
+void facet_lanes_end_amx(void) {
   TILES_END();
 }
 

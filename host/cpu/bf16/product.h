@@ -25,6 +25,20 @@ INLINE void round_row(int64_t n, const float *x, uint32_t *pairs) {
   }
 }
 
+/* Rows of A in pairs, `step` pairs from one to the next: those that `round` made, else made in `own`. Of features
+ * first … first + depth − 1, where first is a multiple of 32. */
+typedef struct rounded_rows {
+  const uint32_t *at;
+  int64_t step;
+} rounded_rows;
+INLINE rounded_rows round_rows(const facet_lanes_product *s, int64_t row, int64_t rows, int64_t first, int64_t depth,
+                               uint32_t own[][DEPTH / 2]) {
+  const int64_t stride = s->a.stride ? s->a.stride : s->depth, step = facet_lanes_row_pairs(s->depth);
+  if (s->a.pairs) return (rounded_rows){s->a.pairs + row * step + first / 2, step};
+  for (int64_t i = 0; i < rows; i++) round_row(depth, s->a.at + (row + i) * stride + first, own[i]);
+  return (rounded_rows){own[0], DEPTH / 2};
+}
+
 /* Features first … first + depth − 1 of `columns` columns from number `at` on, in pairs; an odd one gets a zero. */
 typedef uint32_t rounded_features[DEPTH / 2][PRODUCT_COLUMNS * FACET_LANES] __attribute__((aligned(64)));
 INLINE void round_features(facet_lanes x, int64_t at, int64_t columns, int64_t first, int64_t depth,

@@ -371,22 +371,23 @@ static void lanes_spread_backward(int64_t d, int64_t columns, int64_t own, facet
     }
 }
 
-#define KERNELS(product_, pack_, gradient_)                                                                            \
+#define KERNELS(product_, round_, pack_, gradient_, ...)                                                               \
   {                                                                                                                    \
-    .load = lanes_load, .store = lanes_store, .store_add = lanes_store_add, .product = product_, .pack = pack_,        \
-    .gradient = gradient_, .norm = lanes_norm, .norm_backward = lanes_norm_backward, .affine = lanes_affine,           \
-    .attend = lanes_attend, .attend_backward = lanes_attend_backward, .blend = lanes_blend, .sum = lanes_sum,          \
-    .spread = lanes_spread, .spread_backward = lanes_spread_backward                                                   \
+    .load = lanes_load, .store = lanes_store, .store_add = lanes_store_add, .product = product_, .round = round_,      \
+    .pack = pack_, .gradient = gradient_, .norm = lanes_norm, .norm_backward = lanes_norm_backward,                    \
+    .affine = lanes_affine, .attend = lanes_attend, .attend_backward = lanes_attend_backward, .blend = lanes_blend,    \
+    .sum = lanes_sum, .spread = lanes_spread, .spread_backward = lanes_spread_backward, __VA_ARGS__                    \
   }
 
 extern const facet_lane_kernels LANES(kernels);
-const facet_lane_kernels LANES(kernels) = KERNELS(LANES(product), LANES(pack), LANES(gradient));
+const facet_lane_kernels LANES(kernels) = KERNELS(LANES(product), NULL, LANES(pack), LANES(gradient));
 
 #if defined __AVX512F__ && !defined FACET_DOUBLE /* with the products of cpu/bf16 */
 extern const facet_lane_kernels facet_lanes_kernels_bf16;
 const facet_lane_kernels facet_lanes_kernels_bf16 =
-    KERNELS(facet_lanes_product_bf16, facet_lanes_pack_bf16, facet_lanes_gradient_bf16);
+    KERNELS(facet_lanes_product_bf16, facet_lanes_round_bf16, facet_lanes_pack_bf16, facet_lanes_gradient_bf16);
 extern const facet_lane_kernels facet_lanes_kernels_amx;
 const facet_lane_kernels facet_lanes_kernels_amx =
-    KERNELS(facet_lanes_product_amx, facet_lanes_pack_bf16, facet_lanes_gradient_amx);
+    KERNELS(facet_lanes_product_amx, facet_lanes_round_bf16, facet_lanes_pack_bf16, facet_lanes_gradient_amx,
+            .begin = facet_lanes_begin_amx, .end = facet_lanes_end_amx);
 #endif

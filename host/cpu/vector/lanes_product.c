@@ -30,8 +30,8 @@ INLINE int64_t part_begin(cut c, int64_t i) {
 INLINE void product_tile(const int rows, const int n_vectors, const facet_lanes_product *s, int64_t row, int64_t at) {
   if (rows > PRODUCT_ROWS || n_vectors > PRODUCT_VECTORS) return; /* never called */
   wide sum[PRODUCT_ROWS][PRODUCT_VECTORS];
-  const int64_t depth = s->depth, a_stride = s->a_stride ? s->a_stride : depth;
-  const facet_real *a = s->a + row * a_stride, *x = s->x.at + at;
+  const int64_t depth = s->depth, a_stride = s->a.stride ? s->a.stride : depth;
+  const facet_real *a = s->a.at + row * a_stride, *x = s->x.at + at;
   UNROLL for (int i = 0; i < rows; i++) UNROLL for (int v = 0; v < n_vectors; v++) sum[i][v] =
       broadcast(s->bias ? s->bias[row + i] : 0);
   for (int64_t k = 0; k < depth; k++, x += s->x.stride) {

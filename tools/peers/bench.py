@@ -89,6 +89,8 @@ class Form:
 def run_facet(arguments, steps, timed_steps):
     command = [arguments.facet, "bench", arguments.config, "--set", f"data.path={arguments.data}", "--json",
                "--steps", str(steps), "--warmup", "3", "--timed-steps", str(timed_steps)]
+    for change in arguments.set:
+        command += ["--set", change]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -114,6 +116,7 @@ def main():
     parser.add_argument("--config", required=True, help="configuration of a training run")
     parser.add_argument("--data", required=True, help="data set")
     parser.add_argument("--trace", required=True, help="of the configuration on the data set: parameters for the peer")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for facet alone")
     parser.add_argument("--rounds", type=int, default=5, help="of facet and every form of the peer in turn")
     parser.add_argument("--steps", type=int, default=4, help="of the peer in a round; facet does five times as many")
     parser.add_argument("--forms", default="eager,dense,bf16,compile")

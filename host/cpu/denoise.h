@@ -76,14 +76,23 @@ static inline int facet_denoise_n_weights(const facet_denoise_size *size) {
 /* Describes weight k; false if this denoiser has none (flag, projection). */
 bool facet_denoise_describe(const facet_denoise_size *size, int k, facet_denoise_weight *weight);
 
-/* Matrices with their transposes: a product multiplies with [outputs, inputs], which in forward is the transpose. The
- * lane kernels' rounded forms of both, of the weights of layers, are made where there are such kernels. */
+/* Matrices with their transposes: a product multiplies with [outputs, inputs], which in forward is the transpose. */
 typedef struct facet_denoise_weights {
   const facet_real *value[DENOISE_MAX_WEIGHTS];
   facet_real *transpose[DENOISE_MAX_WEIGHTS]; /* NULL where there is no matrix */
+  /* both for lane kernels that round factors, if these do */
   uint32_t *value_pairs[DENOISE_MAX_WEIGHTS], *transpose_pairs[DENOISE_MAX_WEIGHTS];
   bool rounded;
 } facet_denoise_weights;
+
+/* Matrix k and its transpose for a product. */
+static inline facet_lanes_weights facet_denoise_matrix(const facet_denoise_weights *weights, int64_t k) {
+  return (facet_lanes_weights){.at = weights->value[k], .pairs = weights->rounded ? weights->value_pairs[k] : NULL};
+}
+static inline facet_lanes_weights facet_denoise_transpose(const facet_denoise_weights *weights, int64_t k) {
+  return (facet_lanes_weights){.at = weights->transpose[k],
+                               .pairs = weights->rounded ? weights->transpose_pairs[k] : NULL};
+}
 
 /* How blocks sum the gradient of weight k: vectors and the flag per lane; matrices as they are or, where several products
  * share an input that is packed once, transposed. None for the time weights and for what is dead. */
@@ -245,17 +254,11 @@ void facet_denoise_layer_backward(facet_denoise_block *block, int64_t l, const f
 static inline const facet_real *facet_denoise_weight_of(const facet_denoise_block *block, int64_t l, int k) {
   return block->weights->value[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];
 }
-/* A matrix and its transpose for a product. */
 static inline facet_lanes_weights facet_denoise_matrix_of(const facet_denoise_block *block, int64_t l, int k) {
-  const facet_denoise_weights *weights = block->weights;
-  const int64_t i = DENOISE_N_SHARED + DENOISE_N_LAYER * l + k;
-  return (facet_lanes_weights){.at = weights->value[i], .pairs = weights->rounded ? weights->value_pairs[i] : NULL};
+  return facet_denoise_matrix(block->weights, DENOISE_N_SHARED + DENOISE_N_LAYER * l + k);
 }
 static inline facet_lanes_weights facet_denoise_transpose_of(const facet_denoise_block *block, int64_t l, int k) {
-  const facet_denoise_weights *weights = block->weights;
-  const int64_t i = DENOISE_N_SHARED + DENOISE_N_LAYER * l + k;
-  return (facet_lanes_weights){.at = weights->transpose[i],
-                               .pairs = weights->rounded ? weights->transpose_pairs[i] : NULL};
+  return facet_denoise_transpose(block->weights, DENOISE_N_SHARED + DENOISE_N_LAYER * l + k);
 }
 static inline facet_real *facet_denoise_gradient_of(const facet_denoise_block *block, int64_t l, int k) {
   return block->gradient[DENOISE_N_SHARED + DENOISE_N_LAYER * l + k];

@@ -364,7 +364,7 @@ void facet_denoise_block_call(facet_denoise_block *block, const facet_denoise_ke
   block->lanes->product(&(facet_lanes_product){.rows = d,
                                                .depth = d,
                                                .columns = n,
-                                               .a = {block->weights->transpose[DENOISE_OUT_WEIGHT]},
+                                               .a = facet_denoise_transpose(block->weights, DENOISE_OUT_WEIGHT),
                                                .bias = block->weights->value[DENOISE_OUT_BIAS],
                                                .x = block->out,
                                                .y = f});
@@ -385,7 +385,7 @@ static void projection_backward(facet_denoise_block *block, const facet_denoise_
   lanes->product(&(facet_lanes_product){.rows = d,
                                         .depth = d,
                                         .columns = n,
-                                        .a = {block->weights->value[DENOISE_OUT_WEIGHT]},
+                                        .a = facet_denoise_matrix(block->weights, DENOISE_OUT_WEIGHT),
                                         .x = d_f,
                                         .y = block->d_own});
 }

@@ -84,7 +84,6 @@ static void place_worker(const facet_denoise_work *w, facet_denoise_placer *plac
 static void place_matrix(facet_denoise_placer *placer, const facet_shape *shape, facet_denoise_weights *weights,
                          int k) {
   weights->transpose[k] = facet_denoise_place_real(placer, facet_shape_elements(shape));
-  if (k < DENOISE_N_SHARED) return;
   weights->value_pairs[k] =
       facet_denoise_place(placer, facet_lanes_pairs(shape->dim[0], shape->dim[1]), sizeof(uint32_t));
   weights->transpose_pairs[k] =
@@ -145,7 +144,7 @@ static void transpose_weights(facet_denoise_work *w) {
 static void round_weights(facet_denoise_work *w, const facet_lane_kernels *lanes) {
   facet_denoise_weights *weights = &w->weights;
   weights->rounded = lanes->round != NULL;
-  for (int k = DENOISE_N_SHARED; weights->rounded && k < facet_denoise_n_weights(&w->size); k++) {
+  for (int k = 0; weights->rounded && k < facet_denoise_n_weights(&w->size); k++) {
     facet_denoise_weight weight;
     facet_denoise_describe(&w->size, k, &weight);
     const int64_t rows = weight.shape.dim[0], columns = weight.shape.dim[1];

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains DiffuMIN with facet and with PyTorch in turns and compares them (docs/results/cpu.md).
-# Usage: tools/bench_cpu.sh [--markdown] [L…]    default: L = 50 and 512; three minutes on two cores once all is built
+# Usage: tools/bench_cpu.sh [--markdown] [L…]    default: L = 50 and 512; five minutes on two cores once all is built
 #   --markdown   also writes the measured blocks of docs/results/cpu.md anew
 # The last lines, one for each L: ratio L=<L> <facet / torch> facet <samples/s> torch <samples/s> share_of_peak <share>
 # Everything it makes is in build/bench. OMP_NUM_THREADS sets the threads of both.
@@ -44,18 +44,25 @@ data() { # L USERS: the data set with histories of L events, kept from run to ru
     torch.__config__.show().splitlines() if "Math Kernel" in x or "MKL-DNN" in x))' 2>/dev/null
 } | tee $directory/machine.txt
 
+compare() { # L OPTIONS…: facet and PyTorch in turns
+  local length=$1
+  shift
+  $python tools/peers/bench.py --facet $facet --config $train --data "$directory/L$length" --trace "$directory/step.h5" "$@"
+}
+
 for length in "${lengths[@]}"; do
   data "$length" 600
   rm -f "$directory/step.h5"
   FACET_LOG=quiet $facet trace $train --set data.path="$directory/L$length" --output "$directory/step.h5"
-  $python tools/peers/bench.py --facet $facet --config $train --data "$directory/L$length" --trace "$directory/step.h5" |
-    tee "$directory/ratio.L$length.txt"
+  compare "$length" | tee "$directory/ratio.L$length.txt"
   $facet bench $train --set data.path="$directory/L$length" --steps 50 --timed-steps 40 >"$directory/bench.L$length.txt"
   cat "$directory/bench.L$length.txt"
   if grep -qw avx512_bf16 /proc/cpuinfo; then
-    printf '\n== L = %s: bf16\n' "$length"
-    $facet bench $train --set data.path="$directory/L$length" --steps 50 --timed-steps 40 --set train.precision=bf16 |
-      sed '/^$/,$d' | tee "$directory/bf16.L$length.txt"
+    {
+      compare "$length" --set train.precision=bf16 --forms dense,compile
+      $facet bench $train --set data.path="$directory/L$length" --steps 50 --timed-steps 40 --set train.precision=bf16 |
+        sed '/^$/,$d'
+    } | tee "$directory/bf16.L$length.txt"
   fi
 done
 

@@ -72,7 +72,7 @@ build() { # DIRECTORY TARGETS CMAKE_OPTIONS…
   local directory=$1 targets=$2
   shift 2
   # shellcheck disable=SC2086 # targets is a list of words
-  cmake -G Ninja -B "$directory" "$@" && ninja -C "$directory" $targets
+  cmake -G Ninja -B "$directory" -DFACET_TESTS=ON "$@" && ninja -C "$directory" $targets
 }
 
 run_ctest() { ctest --test-dir "$1" --verbose --no-tests=error -E '^tsan_' | sed -u 's/^[0-9]*: //'; }

@@ -190,7 +190,7 @@ def print_plan(runner, sets, rows):
         minutes = 1.25 * seconds / 60 / runner.jobs  # evaluation and start
         total += minutes
         n_runs = len(rows) * (len(RATES) + len(SEEDS) - 1)
-        print(f"{data_set.name}: {len(left)} of about {n_runs} trainings left, of {data_set.steps} steps of {BATCH} "
+        print(f"{data_set.name}: {len(left)} of at most {n_runs} trainings left, of {data_set.steps} steps of {BATCH} "
               f"samples; about {minutes:.0f} min", flush=True)
     print(f"in all about {total:.0f} min, {runner.jobs} side by side, on cores that nothing else uses", flush=True)
 

@@ -29,10 +29,10 @@ static const char environment_help[] =
 
 static const char status_help[] =
     "Exit status: 0 ok, 1 out of memory or a bug, 2 usage or configuration, 3 data, 4 input or output, 5 a non-finite\n"
-    "number, 6 another rank was lost, 7 device, 75 stopped by a signal after saving a checkpoint.\n";
+    "number, 6 another rank was lost (planned), 7 device, 75 stopped by a signal after saving a checkpoint.\n";
 
 static void print_help(void) {
-  printf("facet %s: trains multi-interest recommendation models from behaviour logs.\n\n"
+  printf("facet %s: trains click-through-rate models on behaviour logs.\n\n"
          "Usage: facet COMMAND [ARGUMENTS]\n       facet COMMAND --help\n       facet --version\n\nCommands:\n",
          FACET_VERSION);
   for (const facet_command *const *command = facet_registry_commands; *command; command++) {

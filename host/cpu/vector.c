@@ -71,6 +71,6 @@ const facet_lane_kernels *facet_vector_lanes(bool bf16) {
   const facet_vector *vector = facet_vector_get();
   if (!bf16 || !vector->lanes_bf16 || !__builtin_cpu_supports("avx512bf16")) return vector->lanes;
   if (may_use_amx()) return vector->lanes_amx;
-  /* Intel's instruction takes twice as long as the two products in float32 that it stands for. */
+  /* Intel's instruction is slower than the products in float32 that it stands for (docs/results/cpu.md). */
   return __builtin_cpu_is("intel") ? vector->lanes : vector->lanes_bf16;
 }
